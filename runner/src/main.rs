@@ -1,0 +1,2 @@
+//! Placeholder for the skeleton.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Placeholder for the skeleton; replaced by the first real commit of this crate.
