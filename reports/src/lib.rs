@@ -1,1 +1,9 @@
-//! Placeholder for the skeleton; replaced by the first real commit of this crate.
+//! What a run says about itself, and what may be concluded from it.
+//!
+//! The guest agent and the host write one stream of [`event`] records; [`fold`] turns that stream and
+//! the [`plan`] into a [`report`], and nothing else in the workspace decides a verdict. The renderers
+//! only format a report that is already decided.
+
+pub mod budget;
+pub mod event;
+pub mod plan;

@@ -1,1 +1,8 @@
-//! Placeholder for the skeleton; replaced by the first real commit of this crate.
+//! User-space block devices over io_uring: the whole ublk ABI, in layers that can each be used alone.
+
+#[allow(unsafe_code)] // The only door to the kernel: rings, mappings and byte views of wire structs.
+pub mod sys;
+
+pub mod ctrl;
+pub mod raw;
+pub mod uapi;

@@ -1,0 +1,102 @@
+//! Every limit of time, bytes and retries of a run, in one table.
+//!
+//! A time is written down once, as it should be on hardware virtualisation, and scaled once by the
+//! accelerator the virtual machine got. Nothing else in the workspace carries a timeout constant for
+//! guest work, so a slow machine is one number, not forty edits.
+
+use serde::{Deserialize, Serialize};
+
+/// How much time a scenario may take before the watchdog calls it hung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetClass {
+    /// A handful of commands on one device.
+    Quick,
+    /// Several devices, or a server that is started and stopped.
+    Normal,
+    /// A generated workload or many repetitions.
+    Long,
+    /// A scenario that is meant to hang; short, because its whole budget is always spent.
+    HangCanary,
+}
+
+impl BudgetClass {
+    /// Unscaled budget in milliseconds.
+    #[must_use]
+    pub const fn base_ms(self) -> u64 {
+        match self {
+            Self::Quick => 10_000,
+            Self::Normal => 25_000,
+            Self::Long => 60_000,
+            Self::HangCanary => 3_000,
+        }
+    }
+}
+
+/// The scaled limits of one virtual machine, computed once and carried in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Budgets {
+    /// Factor by which the times of this table were multiplied.
+    pub scale: u32,
+    /// From QEMU's start to the agent's `ready`.
+    pub boot_ms: u64,
+    /// From the last scenario's end to QEMU's exit.
+    pub power_off_ms: u64,
+    /// Time given to a control command that should not block.
+    pub command_ms: u64,
+    /// How long "nothing happens" is watched before it is believed.
+    pub quiet_ms: u64,
+    /// Time between the watchdog's first and second look at a hung scenario.
+    pub hang_grace_ms: u64,
+    /// Boots that may be repeated before the agent was ready, for one kernel.
+    pub boot_retries_max: u32,
+    /// Boots altogether that one kernel's plan may need.
+    pub boots_max: u32,
+    /// Bytes of one evidence text.
+    pub evidence_bytes_max: usize,
+    /// Bytes of console that are kept for one boot.
+    pub console_bytes_max: usize,
+    /// Lines the agent may send for one scenario.
+    pub steps_max: u32,
+}
+
+impl Budgets {
+    /// The table, scaled by `scale` (1 for hardware virtualisation, 3 for emulation).
+    #[must_use]
+    pub const fn scaled(scale: u32) -> Self {
+        let factor = scale as u64;
+        Self {
+            scale,
+            boot_ms: 20_000 * factor,
+            power_off_ms: 5_000 * factor,
+            command_ms: 3_000 * factor,
+            quiet_ms: 150 * factor,
+            hang_grace_ms: 500 * factor,
+            boot_retries_max: 2,
+            boots_max: 24,
+            evidence_bytes_max: 64 << 10,
+            console_bytes_max: 4 << 20,
+            steps_max: 2_000,
+        }
+    }
+
+    /// The scaled budget of `class` in milliseconds.
+    #[must_use]
+    pub const fn class_ms(&self, class: BudgetClass) -> u64 {
+        class.base_ms() * self.scale as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_multiplies_times_and_leaves_counts_alone() {
+        let (one, three) = (Budgets::scaled(1), Budgets::scaled(3));
+        assert_eq!(three.boot_ms, 3 * one.boot_ms);
+        assert_eq!(three.class_ms(BudgetClass::Quick), 3 * one.class_ms(BudgetClass::Quick));
+        assert_eq!(three.boots_max, one.boots_max);
+        assert_eq!(three.evidence_bytes_max, one.evidence_bytes_max);
+    }
+}
