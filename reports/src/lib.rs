@@ -1,9 +1,21 @@
 //! What a run says about itself, and what may be concluded from it.
 //!
-//! The guest agent and the host write one stream of [`event`] records; [`fold`] turns that stream and
+//! The guest agent and the host write one stream of [`event`] records; [`fold()`] turns that stream and
 //! the [`plan`] into a [`report`], and nothing else in the workspace decides a verdict. The renderers
 //! only format a report that is already decided.
 
 pub mod budget;
 pub mod event;
+mod fold;
 pub mod plan;
+pub mod render;
+pub mod report;
+mod schema;
+pub mod splat;
+mod store;
+mod text;
+
+pub use fold::{KernelInput, RunInput, fold, remaining};
+pub use report::{ExitCode, Report, Status};
+pub use schema::schema;
+pub use store::{LoadError, WriteError, load, parse_events, parse_report, write_all};

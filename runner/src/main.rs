@@ -1,2 +1,31 @@
-//! Placeholder for the skeleton.
-fn main() {}
+//! The guest agent: PID 1 in the virtual machine.
+//!
+//! It reads a plan from a virtio-serial port, runs each scenario in a process of its own under a
+//! watchdog, examines the kernel after each, writes every event to the port, and powers off. The same
+//! binary is the process of a scenario (`runner scenario`), so that a scenario that crashes or hangs
+//! takes nothing with it.
+
+mod agent;
+mod child;
+#[allow(unsafe_code)] // Dies of a page fault on purpose; safe code cannot.
+mod crash;
+mod debug;
+mod health;
+mod init;
+mod port;
+mod processes;
+mod scenario_process;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("scenario") => scenario_process::main(&arguments[1..]),
+        _ if std::process::id() == 1 => init::main(),
+        _ => {
+            eprintln!("runner: this is the guest agent; it runs as PID 1 of `cargo xtask vm-e2e`");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,1 +1,25 @@
-//! Placeholder for the skeleton; replaced by the first real commit of this crate.
+//! The suite: what is asked of a ublk driver and of a ublk server, and how the answer is judged.
+//!
+//! A [`Scenario`] is a value in the [`catalogue`]; the agent in the guest runs one in a process of its
+//! own. Driver scenarios speak the raw protocol and judge the kernel; server scenarios drive a block
+//! device and a process and judge whoever serves it.
+
+pub mod block;
+pub mod canary;
+pub mod catalogue;
+pub mod context;
+pub mod data;
+pub mod kernel;
+pub mod lifecycle;
+pub mod mutant;
+pub mod oracle;
+pub mod probe;
+pub mod process;
+pub mod rig;
+pub mod scenario;
+pub mod signature;
+pub mod startup;
+pub mod workload;
+
+pub use context::{Context, Stop};
+pub use scenario::{Family, Scenario};

@@ -1,2 +1,43 @@
-//! Placeholder for the skeleton.
-fn main() {}
+//! `cargo xtask`: the commands people type. Thin: it plans, calls, and ends with the report's code.
+
+mod boot;
+mod cli;
+mod console;
+mod environment;
+mod error;
+mod interrupt;
+mod prepare;
+mod progress;
+mod run;
+mod task_ci;
+mod task_doctor;
+mod task_tidy;
+mod task_vm_debug;
+mod task_vm_e2e;
+mod task_vm_shell;
+mod workspace;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Task};
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    interrupt::install();
+    let result = match cli.task {
+        Task::VmE2e(args) => task_vm_e2e::run(&args),
+        Task::VmSimpleE2e(args) => task_vm_e2e::simple(&args),
+        Task::VmShell(args) => task_vm_shell::run(&args),
+        Task::VmDebug(args) => task_vm_debug::run(&args),
+        Task::Doctor(args) => task_doctor::run(&args),
+        Task::Ci(args) => task_ci::run(&args),
+        Task::Tidy => task_tidy::run(),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            anstream::eprintln!("xtask: {error}");
+            error.code.into()
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The forms a report takes: for a terminal, for CI, for other tools.
+//!
+//! A renderer formats; it decides nothing and hides nothing. The same report gives the same bytes.
+
+mod excerpt;
+mod junit;
+mod ktap;
+mod markdown;
+mod palette;
+mod terminal;
+mod words;
+
+pub use junit::{JunitError, junit};
+pub use ktap::ktap;
+pub use markdown::markdown;
+pub use palette::Palette;
+pub use terminal::terminal;

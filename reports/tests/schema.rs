@@ -1,0 +1,47 @@
+//! The schema kept in the repository, the types, and what is written agree.
+
+#![allow(clippy::unwrap_used, reason = "clippy does not count the helpers of a test as tests")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use rstest::rstest;
+use support::Stream;
+
+/// Set to write the schema anew instead of comparing it.
+const UPDATE: &str = "REPORTS_UPDATE_SCHEMA";
+
+#[test]
+fn the_schema_in_the_repository_is_the_one_of_the_types() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/report.schema.json");
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&path, reports::schema()).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == reports::schema(), "out of date: run the tests once with {UPDATE}=1");
+}
+
+#[rstest]
+fn a_report_fits_the_schema_and_comes_back(
+    #[files("tests/streams/*.jsonl")] path: std::path::PathBuf,
+) {
+    let report = Stream::load(&path).fold();
+    let schema = serde_json::from_str(&reports::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let text = serde_json::to_string(&report).unwrap();
+    let value = serde_json::from_str(&text).unwrap();
+    let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    assert_eq!(reports::parse_report(&text).unwrap(), report);
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_report() {
+    let schema = serde_json::from_str(&reports::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut value = serde_json::to_value(Stream::named("clean").fold()).unwrap();
+    value["kernels"][0]["scenarios"][0]["verdict"] = "fine".into();
+    assert!(!validator.is_valid(&value));
+}

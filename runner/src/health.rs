@@ -1,0 +1,127 @@
+//! Is the kernel still to be trusted? Asked after every scenario.
+//!
+//! The kernel log since the scenario's start is scanned for every sort of splat, and what the scenario
+//! should have removed is looked for. A check that cannot be made is itself a finding.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+use reports::event::{HealthFinding, HealthKind};
+
+use crate::processes::{self, Left};
+
+/// A reader of the kernel log that starts at "now".
+#[derive(Debug)]
+pub(crate) struct KernelLog {
+    file: File,
+    seen: String,
+}
+
+impl KernelLog {
+    /// Opens the log behind its last record.
+    pub(crate) fn open_at_end() -> io::Result<Self> {
+        let mut file =
+            OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open("/dev/kmsg")?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, seen: String::new() })
+    }
+
+    /// What was logged since the last call.
+    pub(crate) fn read_new(&mut self) -> io::Result<&str> {
+        let before = self.seen.len();
+        let text = self.records()?;
+        self.seen.push_str(&text);
+        Ok(&self.seen[before..])
+    }
+
+    /// Everything logged since the log was opened.
+    fn read_all(&mut self) -> io::Result<&str> {
+        self.read_new()?;
+        Ok(&self.seen)
+    }
+
+    /// The records that have come since, one line each.
+    fn records(&mut self) -> io::Result<String> {
+        // The kernel hands out one record a read, and refuses a buffer that is too small for it.
+        let mut buffer = vec![0; 16 << 10];
+        let mut text = String::new();
+        loop {
+            match self.file.read(&mut buffer) {
+                Ok(0) => return Ok(text),
+                Ok(count) => text.push_str(&record_text(&buffer[..count])),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(text),
+                // Records were overwritten before they were read: go on with the oldest that is left,
+                // and say so, since a splat may have been among them.
+                Err(error) if error.raw_os_error() == Some(nix::libc::EPIPE) => {
+                    text.push_str("runner: kernel log records were lost\n");
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// `prio,seq,time,flags;text\n KEY=value\n` without its head and its dictionary.
+fn record_text(record: &[u8]) -> String {
+    let record = String::from_utf8_lossy(record);
+    let text = record.split_once(';').map_or(&*record, |(_, text)| text);
+    text.lines().filter(|line| !line.starts_with(' ')).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Everything that is wrong after a scenario.
+pub(crate) fn examine(log: Option<&mut KernelLog>, grace: Duration) -> Vec<HealthFinding> {
+    let stuck = processes::end_all(grace);
+    let mut findings: Vec<HealthFinding> = stuck.iter().map(stuck_finding).collect();
+    findings.extend(leaked_devices(grace));
+    match log.map(KernelLog::read_all) {
+        Some(Ok(text)) => {
+            findings.extend(reports::splat::scan(text));
+            if text.contains("runner: kernel log records were lost") {
+                findings.push(broken("kernel log records were lost before they were read"));
+            }
+        }
+        Some(Err(error)) => findings.push(broken(&format!("the kernel log: {error}"))),
+        None => findings.push(broken("the kernel log was not opened")),
+    }
+    findings
+}
+
+fn broken(text: &str) -> HealthFinding {
+    HealthFinding { kind: HealthKind::CheckerBroken, text: text.into() }
+}
+
+fn stuck_finding(left: &Left) -> HealthFinding {
+    let stacks = processes::stacks(left.pid);
+    let text = format!("process {} {} in state {}\n{stacks}", left.pid, left.name, left.state);
+    HealthFinding { kind: HealthKind::StuckProcess, text }
+}
+
+/// Device nodes that are still there. A killed server's node goes a moment after the server.
+fn leaked_devices(grace: Duration) -> Vec<HealthFinding> {
+    let begin = Instant::now();
+    loop {
+        let names = match scenarios::block::all_nodes() {
+            Ok(names) => names,
+            Err(error) => return vec![broken(&error.to_string())],
+        };
+        if names.is_empty() || begin.elapsed() > grace {
+            let finding = |name| HealthFinding { kind: HealthKind::LeakedDevice, text: name };
+            return names.into_iter().map(|name| finding(format!("/dev/{name}"))).collect();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_lose_their_head_and_dictionary() {
+        let record = b"4,1234,5678,-;WARNING: CPU: 0 at x\n SUBSYSTEM=block\n DEVICE=b259:0\n";
+        assert_eq!(record_text(record), "WARNING: CPU: 0 at x\n");
+    }
+}

@@ -1,0 +1,102 @@
+//! Every scenario there is, in the order in which a run does them.
+//!
+//! The order matters a little: the fresh-state check comes first, because everything after it relies on
+//! it, and the canaries that cost a virtual machine come last.
+
+use crate::scenario::Scenario;
+use crate::{canary, data, lifecycle, startup};
+
+/// All scenarios, in run order.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    let (fresh, lifecycle) = lifecycle::SCENARIOS.split_at(1);
+    fresh
+        .iter()
+        .chain(startup::SCENARIOS.iter().copied().flatten())
+        .chain(data::SCENARIOS.iter().copied().flatten())
+        .chain(lifecycle)
+        .chain(canary::SCENARIOS)
+}
+
+/// The scenario called `id`.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Scenario> {
+    all().find(|scenario| scenario.id == id)
+}
+
+/// The scenarios whose id holds `filter`: a substring, or with `*` a pattern over the whole id.
+#[must_use]
+pub fn matching(filter: &str) -> Vec<&'static Scenario> {
+    all().filter(|scenario| matches(filter, scenario.id)).collect()
+}
+
+fn matches(filter: &str, id: &str) -> bool {
+    if !filter.contains('*') {
+        return id.contains(filter);
+    }
+    let mut rest = id;
+    let mut parts = filter.split('*').peekable();
+    let mut first = true;
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        let found = if first && last {
+            (rest == part).then_some(0)
+        } else if first {
+            rest.starts_with(part).then_some(0)
+        } else if last {
+            rest.ends_with(part).then(|| rest.len() - part.len())
+        } else {
+            rest.find(part)
+        };
+        match found {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+        first = false;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use reports::plan::Canary;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_speak() {
+        let ids: Vec<_> = all().map(|scenario| scenario.id).collect();
+        let unique: BTreeSet<_> = ids.iter().collect();
+        assert_eq!(unique.len(), ids.len());
+        for scenario in all() {
+            let (group, name) = scenario.id.split_once('/').unwrap();
+            let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(group.chars().all(legal) && name.chars().all(legal), "{}", scenario.id);
+            assert!(!scenario.title.is_empty(), "{} has no title", scenario.id);
+            assert!(!scenario.covers.is_empty(), "{} covers nothing", scenario.id);
+        }
+    }
+
+    #[test]
+    fn there_are_at_least_thirty_and_every_canary_once() {
+        let ordinary = all().filter(|scenario| scenario.canary.is_none()).count();
+        assert!(ordinary >= 30, "{ordinary}");
+        let canaries: Vec<_> = all().filter_map(|scenario| scenario.canary).collect();
+        assert_eq!(canaries.len(), Canary::ALL.len());
+        assert!(Canary::ALL.iter().all(|canary| canaries.contains(canary)));
+    }
+
+    #[rstest]
+    #[case("startup", "startup/fetch-twice", true)]
+    #[case("startup/*", "startup/fetch-twice", true)]
+    #[case("*twice", "startup/fetch-twice", true)]
+    #[case("startup/*-twice", "startup/fetch-twice", true)]
+    #[case("data/*", "startup/fetch-twice", false)]
+    #[case("startup*twic", "startup/fetch-twice", false)]
+    #[case("*", "startup/fetch-twice", true)]
+    fn filters(#[case] filter: &str, #[case] id: &str, #[case] expected: bool) {
+        assert_eq!(matches(filter, id), expected);
+    }
+}

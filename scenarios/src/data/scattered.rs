@@ -1,0 +1,373 @@
+//! Generated scattered reads, writes and flushes against a served device, compared by MD5 and by sector.
+//!
+//! A failing case is shrunk inside the same boot, each candidate on a fresh server and a fresh
+//! reference, and the smallest one is kept as evidence together with the seed.
+
+use std::cell::RefCell;
+use std::sync::Mutex;
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use rand::RngCore;
+use reports::budget::BudgetClass;
+use reports::event::FailureKind;
+
+use crate::block::{AlignedBuffer, BlockDevice};
+use crate::context::{Context, Stop};
+use crate::oracle::Reference;
+use crate::process::{Counters, ServerProcess};
+use crate::scenario::Scenario;
+use crate::signature::{SECTOR_BYTES, fill, first_difference};
+use crate::workload::{Case, Request, Shape, cases};
+
+const DEVICE_BYTES: u64 = 16 << 20;
+const CASES: u32 = 8;
+const SHRINK_STEPS_MAX: u32 = 40;
+
+/// What a scattered scenario varies.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    target: &'static str,
+    queues: u16,
+    depth: u16,
+    block_bytes: u32,
+}
+
+macro_rules! scattered {
+    ($name:ident, $id:literal, $title:literal, $target:literal, $queues:literal, $depth:literal, $block:literal) => {
+        const $name: Scenario = Scenario {
+            id: $id,
+            title: $title,
+            covers: &["S4", "S5", "S13", "R:1", "R:2", "R:3", "R:4"],
+            budget: BudgetClass::Long,
+            run: |context| {
+                let setup = Setup {
+                    target: $target,
+                    queues: $queues,
+                    depth: $depth,
+                    block_bytes: $block,
+                };
+                run(context, setup)
+            },
+            ..Scenario::SERVER
+        };
+    };
+}
+
+scattered!(
+    RAM_1Q_512,
+    "data/scattered-ram-1q-512",
+    "a ramdisk with one queue and 512-byte blocks keeps scattered I/O",
+    "ram",
+    1,
+    64,
+    512
+);
+scattered!(
+    RAM_2Q_512,
+    "data/scattered-ram-2q-512",
+    "a ramdisk with two queues and 512-byte blocks keeps scattered I/O",
+    "ram",
+    2,
+    32,
+    512
+);
+scattered!(
+    RAM_4Q_4096,
+    "data/scattered-ram-4q-4096",
+    "a ramdisk with four queues and 4096-byte blocks keeps scattered I/O",
+    "ram",
+    4,
+    16,
+    4096
+);
+scattered!(
+    FILE_1Q_4096,
+    "data/scattered-file-1q-4096",
+    "a file target with one queue and 4096-byte blocks keeps scattered I/O",
+    "file",
+    1,
+    32,
+    4096
+);
+scattered!(
+    FILE_2Q_512,
+    "data/scattered-file-2q-512",
+    "a file target with two queues and 512-byte blocks keeps scattered I/O",
+    "file",
+    2,
+    16,
+    512
+);
+
+pub(super) const SCENARIOS: &[Scenario] =
+    &[RAM_1Q_512, RAM_2Q_512, RAM_4Q_4096, FILE_1Q_4096, FILE_2Q_512];
+
+/// A live device and what it should hold.
+struct Subject {
+    server: ServerProcess,
+    device: BlockDevice,
+    reference: Reference,
+    generation: u64,
+}
+
+impl Subject {
+    fn start(context: &mut Context, setup: Setup) -> Result<Self, Stop> {
+        let backing = format!("/tmp/backing-{}", std::process::id());
+        let _ = std::fs::remove_file(&backing);
+        let (queues, depth) = (setup.queues.to_string(), setup.depth.to_string());
+        let (block, size) = (setup.block_bytes.to_string(), DEVICE_BYTES.to_string());
+        let mut arguments = vec![setup.target, "--size", &size, "--queues", &queues];
+        arguments.extend(["--depth", &depth, "--block-size", &block]);
+        if setup.target == "file" {
+            arguments.extend(["--path", &backing]);
+        }
+        let server = ServerProcess::start(context, &arguments)?;
+        let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
+        let reference = Reference::zeros("scattered", DEVICE_BYTES)?;
+        Ok(Self { server, device, reference, generation: 0 })
+    }
+
+    fn reopen(&mut self, context: &Context) -> Result<(), Stop> {
+        self.device =
+            BlockDevice::open(&self.server.live.block_device, context.command_timeout())?;
+        Ok(())
+    }
+}
+
+fn run(context: &mut Context, setup: Setup) -> Result<String, Stop> {
+    let mut subject = Subject::start(context, setup)?;
+    check_geometry(context, &subject, setup)?;
+    let shape = Shape {
+        device_sectors: DEVICE_BYTES / SECTOR_BYTES as u64,
+        logical_block_bytes: setup.block_bytes,
+        in_flight_max: usize::from(setup.queues) * usize::from(setup.depth),
+        requests: (16, 96),
+    };
+    let mut seed = [0; 32];
+    let label = format!("{}-{}-{}", setup.target, setup.queues, setup.block_bytes);
+    context.rng(&label).fill_bytes(&mut seed);
+    let config = Config {
+        cases: CASES,
+        max_shrink_iters: SHRINK_STEPS_MAX,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
+    let state = RefCell::new((context, &mut subject, None::<Stop>, Totals::default()));
+    let result = runner.run(&cases(shape), |case| {
+        let (context, subject, first, totals) = &mut *state.borrow_mut();
+        attempt(context, subject, setup, first.is_some(), &case, totals).map_err(|stop| {
+            let text = stop.to_string();
+            first.get_or_insert(stop);
+            TestCaseError::fail(text)
+        })
+    });
+    let (context, subject, first, totals) = state.into_inner();
+    match (result, first) {
+        (Ok(()), None) => {
+            finish(context, subject)?;
+            Ok(totals.to_string())
+        }
+        (Err(TestError::Fail(reason, case)), Some(first)) => {
+            context.evidence("shrunk-case", &tell(&case, &reason.to_string()));
+            Err(first)
+        }
+        (other, _) => Err(Stop::error(format_args!("the case runner ended with {other:?}"))),
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    cases: u32,
+    requests: usize,
+    bytes: u64,
+    md5: String,
+}
+
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mib = self.bytes >> 20;
+        write!(
+            f,
+            "{} cases, {} requests, {mib} MiB, last MD5 {}",
+            self.cases, self.requests, self.md5
+        )
+    }
+}
+
+/// One case. While shrinking, on a fresh device: what came before must not decide the result.
+fn attempt(
+    context: &mut Context,
+    subject: &mut Subject,
+    setup: Setup,
+    shrinking: bool,
+    case: &Case,
+    totals: &mut Totals,
+) -> Result<(), Stop> {
+    if shrinking {
+        *subject = Subject::start(context, setup)?;
+    }
+    let before = subject.server.counters()?;
+    execute(context, subject, case)?;
+    let after = subject.server.counters()?;
+    check_counters(context, case, before, after)?;
+    totals.md5 =
+        subject.reference.check_device(context, &subject.device, "after the case")?;
+    totals.cases += 1;
+    totals.requests += case.requests.len();
+    totals.bytes += case.bytes_read() + case.bytes_written();
+    context.step(format_args!(
+        "case {}: {} requests in {} waves",
+        totals.cases,
+        case.requests.len(),
+        case.waves().len()
+    ));
+    Ok(())
+}
+
+fn finish(context: &mut Context, subject: &mut Subject) -> Result<(), Stop> {
+    subject.reopen(context)?;
+    subject.reference.check_device(context, &subject.device, "after reopening")?;
+    let counters = subject.server.counters()?;
+    context.check_eq(FailureKind::State, "requests with an error", &counters.errors, &0)?;
+    // The device has to be closed for the server to be able to remove it.
+    subject.device = BlockDevice::open(std::path::Path::new("/dev/null"), context.quiet())?;
+    subject.server.signal(nix::sys::signal::Signal::SIGTERM)?;
+    let status = subject.server.wait(context.command_timeout() * 3)?;
+    context.check(
+        FailureKind::State,
+        format_args!("the server ends cleanly (it ended with {status})"),
+        status.success(),
+    )?;
+    crate::process::check_no_nodes(context, subject.server.live.id)
+}
+
+/// Runs the case wave by wave, every request of a wave in flight together.
+fn execute(context: &mut Context, subject: &mut Subject, case: &Case) -> Result<(), Stop> {
+    let seed = context.seed;
+    for wave in case.waves() {
+        let first_generation = subject.generation + 1;
+        subject.generation += wave.len() as u64;
+        let failures = Mutex::new(Vec::new());
+        let (device, reference) = (&subject.device, &subject.reference);
+        std::thread::scope(|scope| {
+            for (generation, request) in (first_generation..).zip(wave.iter().copied()) {
+                let failures = &failures;
+                scope.spawn(move || {
+                    if let Err(stop) = perform(device, reference, request, generation, seed)
+                        && let Ok(mut list) = failures.lock()
+                    {
+                        list.push(stop);
+                    }
+                });
+            }
+        });
+        let failure = failures.into_inner().ok().and_then(|mut list| list.pop());
+        context.check(FailureKind::Operation, "every request of the wave was tried", true)?;
+        if let Some(stop) = failure {
+            return Err(stop);
+        }
+    }
+    Ok(())
+}
+
+fn perform(
+    device: &BlockDevice,
+    reference: &Reference,
+    request: Request,
+    generation: u64,
+    seed: u64,
+) -> Result<(), Stop> {
+    let failed = |error: std::io::Error| {
+        Stop::fail(FailureKind::Operation, format_args!("{request:?} failed: {error}"))
+    };
+    let range = request.range();
+    let offset_bytes = range.start * SECTOR_BYTES as u64;
+    let len = usize::try_from(range.end - range.start).unwrap_or(0) * SECTOR_BYTES;
+    match request {
+        Request::Flush => device.flush().map_err(failed),
+        Request::Write { .. } => {
+            let mut buffer = AlignedBuffer::zeroed(len);
+            fill(&mut buffer, range.start, generation, seed);
+            device.write_at(offset_bytes, &buffer).map_err(failed)?;
+            reference.write(offset_bytes, &buffer)
+        }
+        Request::Read { .. } => {
+            let mut buffer = AlignedBuffer::zeroed(len);
+            device.read_at(offset_bytes, &mut buffer).map_err(failed)?;
+            let mut expected = vec![0; len];
+            reference.read(offset_bytes, &mut expected)?;
+            match first_difference(range.start, &buffer, &expected) {
+                None => Ok(()),
+                Some(told) => Err(Stop::fail(
+                    FailureKind::DataMismatch,
+                    format_args!("{request:?} read wrong data: {told}"),
+                )),
+            }
+        }
+    }
+}
+
+/// Proof that the bytes went through the server: a page cache or a short-cut cannot raise its counters.
+fn check_counters(
+    context: &mut Context,
+    case: &Case,
+    before: Counters,
+    after: Counters,
+) -> Result<(), Stop> {
+    context.check_eq(
+        FailureKind::State,
+        "bytes written through the server",
+        &(after.bytes_written - before.bytes_written),
+        &case.bytes_written(),
+    )?;
+    // Others (a partition scan, udev) may read too, but not less than this case did.
+    context.check(
+        FailureKind::State,
+        format_args!(
+            "at least {} bytes were read through the server ({} were)",
+            case.bytes_read(),
+            after.bytes_read - before.bytes_read
+        ),
+        after.bytes_read - before.bytes_read >= case.bytes_read(),
+    )?;
+    // The block layer may join flushes that are in flight together, so each is not one request; but a
+    // case with flushes cannot reach the server with none.
+    let flushes = after.flushes - before.flushes;
+    context.check(
+        FailureKind::State,
+        format_args!("{} flushes reach the server as 1 to as many ({flushes})", case.flushes()),
+        flushes <= case.flushes() && (flushes > 0 || case.flushes() == 0),
+    )
+}
+
+/// The device is what was asked for: queue count and block size are facts of the kernel, not of the API.
+fn check_geometry(context: &mut Context, subject: &Subject, setup: Setup) -> Result<(), Stop> {
+    let block = subject.device.sysfs("queue/logical_block_size")?;
+    context.check_eq(
+        FailureKind::State,
+        "logical block size",
+        &block,
+        &setup.block_bytes.to_string(),
+    )?;
+    let name = subject.device.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let queues = std::fs::read_dir(format!("/sys/block/{name}/mq"))?.count();
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    context.check_eq(
+        FailureKind::State,
+        format_args!("hardware queues (asked {}, {cpus} CPUs)", setup.queues),
+        &queues,
+        &usize::from(setup.queues).min(cpus),
+    )
+}
+
+fn tell(case: &Case, reason: &str) -> String {
+    let mut text = format!("{reason}\n{} requests in flight at most\n", case.in_flight_max);
+    for (number, wave) in case.waves().iter().enumerate() {
+        for request in wave {
+            text.push_str(&format!("wave {number}: {request:?}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,283 @@
+//! A ublk server as a process: started, asked, signalled, and never left behind.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reports::event::FailureKind;
+use serde::Deserialize;
+
+use crate::block;
+use crate::context::{Context, During, Stop};
+
+/// Where the image has our server.
+pub const UBLK: &str = "/bin/ublk";
+
+/// What the server prints when the device is live.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Live {
+    /// Device id.
+    pub id: u32,
+    /// `/dev/ublkbN`.
+    pub block_device: PathBuf,
+    /// `/dev/ublkcN`.
+    pub char_device: PathBuf,
+    /// Process that serves.
+    pub pid: i32,
+}
+
+/// What a server counted for its device, summed over its queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// READ requests.
+    pub reads: u64,
+    /// WRITE requests.
+    pub writes: u64,
+    /// FLUSH requests.
+    pub flushes: u64,
+    /// WRITE requests with FUA.
+    pub fua_writes: u64,
+    /// DISCARD requests.
+    pub discards: u64,
+    /// WRITE_ZEROES requests.
+    pub write_zeroes: u64,
+    /// Requests completed with an error.
+    pub errors: u64,
+    /// Bytes of completed READs.
+    pub bytes_read: u64,
+    /// Bytes of completed WRITEs.
+    pub bytes_written: u64,
+    /// `io_uring_enter` calls.
+    pub enters: u64,
+}
+
+/// A running server. Dropping it kills the process and removes its device.
+#[derive(Debug)]
+pub struct ServerProcess {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    errors: mpsc::Receiver<String>,
+    /// What it said when its device was live.
+    pub live: Live,
+}
+
+impl ServerProcess {
+    /// Starts `ublk add <arguments>` and waits until its device is live.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] when it ends or says nothing within the command timeout (three times over: it
+    /// makes three commands that may each take that long).
+    pub fn start(context: &mut Context, arguments: &[&str]) -> Result<Self, Stop> {
+        context.step(format_args!("ublk add {}", arguments.join(" ")));
+        let mut command = Command::new(UBLK);
+        command.arg("add").args(arguments).arg("--json");
+        Self::spawn(command, context.command_timeout() * 3)
+    }
+
+    fn spawn(mut command: Command, timeout: Duration) -> Result<Self, Stop> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .during("start the server")?;
+        let lines = reader(child.stdout.take());
+        let errors = reader(child.stderr.take());
+        let first = lines.recv_timeout(timeout);
+        let live = first.as_ref().ok().and_then(|line| serde_json::from_str::<Live>(line).ok());
+        if let Some(live) = live {
+            return Ok(Self { child, lines, errors, live });
+        }
+        let _ = child.kill();
+        let status = child.wait().during("wait for the server")?;
+        let said: Vec<String> = errors.iter().take(10).collect();
+        Err(Stop::fail(
+            FailureKind::Operation,
+            format_args!(
+                "the server did not get live within {timeout:?}: {status}; first line {first:?}; \
+                 it said: {}",
+                said.join(" | ")
+            ),
+        ))
+    }
+
+    /// What it has said on standard error so far.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        self.errors.try_iter().collect()
+    }
+
+    /// Lines it printed after the first.
+    #[must_use]
+    pub fn later_lines(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<(), Stop> {
+        kill(self.pid(), signal).during(format_args!("send {signal} to the server"))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] when it still runs after `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus, Stop> {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().during("wait for the server")? {
+                return Ok(status);
+            }
+            if begin.elapsed() > timeout {
+                return Err(Stop::fail(
+                    FailureKind::Completion,
+                    format_args!("the server still runs {timeout:?} after it was told to stop"),
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Stops it by SIGTERM and checks that it ends cleanly and leaves no node.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn stop(mut self, context: &mut Context) -> Result<(), Stop> {
+        self.signal(Signal::SIGTERM)?;
+        let status = self.wait(context.command_timeout() * 3)?;
+        let complaints = self.complaints().join(" | ");
+        context.check(
+            FailureKind::State,
+            format_args!("the server ends with exit code 0 (it ended with {status}: {complaints})"),
+            status.success(),
+        )?;
+        check_no_nodes(context, self.live.id)
+    }
+
+    /// Counters of the live device, from the server's socket.
+    ///
+    /// # Errors
+    /// When the socket does not answer.
+    pub fn counters(&self) -> Result<Counters, Stop> {
+        let path = format!("/run/ublk/{}.sock", self.live.id);
+        let mut text = String::new();
+        let mut socket = UnixStream::connect(&path).during(format_args!("connect to {path}"))?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.read_to_string(&mut text).during(format_args!("read from {path}"))?;
+        sum_counters(&text)
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        // A scenario that ended early leaves the device; the next one must find a clean kernel.
+        remove_device(self.live.id);
+    }
+}
+
+/// Removes device `id` if it is there. For clean-up: what it cannot do, the health check will report.
+pub fn remove_device(id: u32) {
+    if block::nodes(id).0.exists()
+        && let Ok(mut control) = ublk::ctrl::Control::open()
+    {
+        let _ = control.stop_dev(id);
+        let _ = control.del_dev(id);
+    }
+}
+
+/// Checks that neither node of device `id` is there any more.
+///
+/// # Errors
+/// When one is.
+pub fn check_no_nodes(context: &mut Context, id: u32) -> Result<(), Stop> {
+    let (char_node, block_node) = block::nodes(id);
+    for node in [char_node, block_node] {
+        let gone = block::wait_until(context.quiet() * 4, || !node.exists());
+        context.check(FailureKind::Leak, format_args!("{} is gone", node.display()), gone)?;
+    }
+    Ok(())
+}
+
+fn reader(stream: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::sync_channel(256);
+    if let Some(stream) = stream {
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                // A full channel means nobody reads: drop the line rather than block the server.
+                let _ = sender.try_send(line);
+            }
+        });
+    }
+    receiver
+}
+
+fn sum_counters(text: &str) -> Result<Counters, Stop> {
+    let document: serde_json::Value =
+        serde_json::from_str(text).during("parse the server's answer")?;
+    let queues = document
+        .get("counters")
+        .and_then(serde_json::Value::as_array)
+        .ok_or_else(|| Stop::error(format_args!("the server's answer has no counters: {text}")))?;
+    let sum = |name: &str| -> Result<u64, Stop> {
+        queues.iter().try_fold(0, |sum, queue| {
+            let value = queue.get(name).and_then(serde_json::Value::as_u64);
+            value
+                .map(|v| sum + v)
+                .ok_or_else(|| Stop::error(format_args!("the server counts no {name}: {text}")))
+        })
+    };
+    Ok(Counters {
+        reads: sum("reads")?,
+        writes: sum("writes")?,
+        flushes: sum("flushes")?,
+        fua_writes: sum("fua_writes")?,
+        discards: sum("discards")?,
+        write_zeroes: sum("write_zeroes")?,
+        errors: sum("errors")?,
+        bytes_read: sum("bytes_read")?,
+        bytes_written: sum("bytes_written")?,
+        enters: sum("enters")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_summed_over_queues_and_none_may_be_missing() {
+        let queue = r#"{"reads":1,"writes":2,"flushes":3,"fua_writes":0,"discards":0,
+            "write_zeroes":0,"errors":0,"bytes_read":512,"bytes_written":1024,"enters":9}"#;
+        let text = format!(r#"{{"counters":[{queue},{queue}]}}"#);
+        let counters = sum_counters(&text).unwrap();
+        assert_eq!((counters.reads, counters.bytes_written, counters.enters), (2, 2048, 18));
+        assert!(sum_counters(&text.replace("\"flushes\":3,", "")).is_err());
+        assert!(sum_counters("{}").is_err());
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_useful_is_a_failure_with_its_words() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo hello; echo 'no driver' >&2; exit 3"]);
+        let stop = ServerProcess::spawn(command, Duration::from_secs(5)).unwrap_err();
+        assert!(stop.to_string().contains("no driver"), "{stop}");
+    }
+}

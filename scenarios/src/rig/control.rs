@@ -1,0 +1,121 @@
+//! A raw control client: any opcode, any id, any length.
+
+use std::fmt;
+
+use reports::event::FailureKind;
+use ublk::raw::{Addr, ControlFile, CtrlPayload, RawRing, RawSqe, RingShape};
+use ublk::sys::arena::Arena;
+use ublk::uapi::DevInfo;
+use zerocopy::IntoBytes;
+
+use crate::context::{Context, During, Stop};
+
+/// A control client that checks nothing.
+pub struct RawControl {
+    file: ControlFile,
+    ring: RawRing,
+    arena: Arena,
+}
+
+impl fmt::Debug for RawControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawControl")
+    }
+}
+
+impl RawControl {
+    /// Opens `/dev/ublk-control` with a ring of 128-byte SQEs.
+    ///
+    /// # Errors
+    /// When either cannot be had.
+    pub fn open() -> Result<Self, Stop> {
+        let file = ControlFile::open().during("open the control device")?;
+        let ring = RawRing::new(RingShape { sqe128: true, ..RingShape::default() })
+            .during("make a ring")?;
+        Ok(Self { file, ring, arena: arena(4096)? })
+    }
+
+    /// Sends one command with a zeroed payload of `len` bytes; its result.
+    ///
+    /// # Errors
+    /// When no completion comes.
+    pub fn command(
+        &mut self,
+        context: &mut Context,
+        cmd_op: u32,
+        dev_id: u32,
+        len: u16,
+    ) -> Result<i32, Stop> {
+        self.arena.write(0, &[0; 4096]);
+        let payload = control_payload(&self.arena, dev_id, len);
+        let sqe = RawSqe::control(&self.file, cmd_op, &payload);
+        only_result(context, &mut self.ring, &sqe)
+    }
+
+    /// Sends an ADD_DEV with this header; its result.
+    ///
+    /// # Errors
+    /// When no completion comes.
+    pub fn add(
+        &mut self,
+        context: &mut Context,
+        info: &DevInfo,
+        dev_id: u32,
+        queue_id: u16,
+        len: u16,
+    ) -> Result<i32, Stop> {
+        self.arena.write(0, info.as_bytes());
+        let mut payload = control_payload(&self.arena, dev_id, len);
+        payload.queue_id = queue_id;
+        let cmd_op = ublk::uapi::CtrlOp::AddDev.encoded();
+        let sqe = RawSqe::control(&self.file, cmd_op, &payload);
+        only_result(context, &mut self.ring, &sqe)
+    }
+}
+
+/// A payload with a buffer of `len` bytes.
+#[must_use]
+pub fn control_payload(arena: &Arena, dev_id: u32, len: u16) -> CtrlPayload<'_> {
+    let addr = if len == 0 { Addr::Null } else { Addr::Arena(arena, 0) };
+    CtrlPayload { len, addr, ..CtrlPayload::new(dev_id) }
+}
+
+/// Memory the kernel may write to at any time.
+///
+/// # Errors
+/// When it cannot be mapped.
+pub fn arena(len_bytes: usize) -> Result<Arena, Stop> {
+    Arena::new(len_bytes).during("map memory for the kernel")
+}
+
+/// Sends one command on an otherwise idle ring; its result.
+///
+/// # Errors
+/// When not exactly one completion comes in time.
+pub fn only_result(context: &mut Context, ring: &mut RawRing, sqe: &RawSqe) -> Result<i32, Stop> {
+    ring.push(sqe).during("push a command")?;
+    ring.submit().during("submit a command")?;
+    let completions = ring.wait(1, context.command_timeout()).during("wait for a command")?;
+    match completions.as_slice() {
+        [only] => Ok(only.res),
+        other => Err(Stop::fail(
+            FailureKind::Completion,
+            format_args!("{} completions instead of one", other.len()),
+        )),
+    }
+}
+
+/// What GET_FEATURES answers.
+///
+/// # Errors
+/// When it fails.
+pub fn feature_bits() -> Result<u64, Stop> {
+    let mut control = ublk::ctrl::Control::open().during("open the control device")?;
+    Ok(control.get_features()?.bits())
+}
+
+/// The same for a caller that only reports it.
+#[must_use]
+pub fn features() -> Option<u64> {
+    feature_bits().ok()
+}

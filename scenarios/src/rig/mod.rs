@@ -1,0 +1,34 @@
+//! What driver scenarios are built from: a device made by raw commands, a hand that sends I/O commands,
+//! a minimal server, and a raw control client.
+//!
+//! Everything here removes what it made: a scenario that fails half-way must not cost the next one its
+//! clean kernel.
+
+mod control;
+mod device;
+mod fetcher;
+mod served;
+mod server;
+
+pub use control::{RawControl, arena, control_payload, feature_bits, features, only_result};
+pub use device::{Rig, per_io_daemon};
+pub use fetcher::Fetcher;
+pub use served::{Touchy, served, stop_served};
+pub use server::RawServer;
+
+/// `EIO`, positive.
+pub const EIO: i32 = nix::libc::EIO;
+/// `EBUSY`, positive.
+pub const EBUSY: i32 = nix::libc::EBUSY;
+/// `EINVAL`, positive.
+pub const EINVAL: i32 = nix::libc::EINVAL;
+/// `ENODEV`, positive.
+pub const ENODEV: i32 = nix::libc::ENODEV;
+/// `EEXIST`, positive.
+pub const EEXIST: i32 = nix::libc::EEXIST;
+/// `EACCES`, positive.
+pub const EACCES: i32 = nix::libc::EACCES;
+/// `EPERM`, positive.
+pub const EPERM: i32 = nix::libc::EPERM;
+/// `EOPNOTSUPP`, positive.
+pub const EOPNOTSUPP: i32 = nix::libc::EOPNOTSUPP;

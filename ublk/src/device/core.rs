@@ -1,0 +1,212 @@
+//! What all states of a device share: the control client, the open node, and the duty to clean up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::{DeviceError, Step};
+use super::{CharDevice, DeviceSpec};
+use crate::ctrl::{Command, Control, CtrlError, Pending, char_path};
+use crate::queue::{KillSwitch, QueueCounters, QueueTicket};
+use crate::uapi::{DEV_ID_AUTO, DevInfo, Params};
+
+/// How long a device's node may take to appear and be accessible.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long STOP_DEV may still take once every queue was ended.
+const FORCED_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a dropped device gives its requests to be answered.
+const DROP_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a dropped device gives its deletion.
+const DROP_DELETE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long START_DEV may take to notice that its device stops; kernels before 7.3 never do.
+const START_ABORT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What is left to do when a device is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    Nothing,
+    Delete,
+    StopAndDelete,
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    control: Control,
+    pub(super) info: DevInfo,
+    char_device: Option<Arc<CharDevice>>,
+    pub(super) kill_switch: Arc<KillSwitch>,
+    /// START_DEV, submitted and not answered.
+    start: Option<Pending>,
+    pub(super) owed: Owed,
+}
+
+fn failed(step: Step) -> impl FnOnce(CtrlError) -> DeviceError {
+    move |source| DeviceError::Control { step, source }
+}
+
+/// The device is not there any more, so there is nothing to stop or delete.
+fn is_gone(error: &CtrlError) -> bool {
+    error.errno() == Some(libc::ENODEV)
+}
+
+impl Core {
+    pub(super) fn add(mut control: Control, spec: &DeviceSpec) -> Result<Self, DeviceError> {
+        let mut wanted = DevInfo::new(spec.queues, spec.depth, spec.max_io_bytes, spec.features);
+        wanted.dev_id = spec.id.unwrap_or(DEV_ID_AUTO);
+        // First, for what comes after the device has to be undone.
+        let kill_switch = Arc::new(KillSwitch::new().map_err(DeviceError::KillSwitch)?);
+        let info = control.add_dev(&wanted).map_err(failed(Step::Add))?;
+        let owed = Owed::Delete;
+        Ok(Self { control, info, char_device: None, kill_switch, start: None, owed })
+    }
+
+    pub(super) fn set_params(&mut self, params: &Params) -> Result<(), DeviceError> {
+        self.control.set_params(self.info.dev_id, params).map_err(failed(Step::SetParams))
+    }
+
+    /// Asks the kernel again. What it said last stays where it does not answer.
+    pub(super) fn refresh_info(&mut self) -> DevInfo {
+        if let Ok(info) = self.control.get_dev_info(self.info.dev_id) {
+            self.info = info;
+        }
+        self.info
+    }
+
+    pub(super) fn tickets(&mut self) -> Result<Vec<QueueTicket>, DeviceError> {
+        let char_device = self.open()?;
+        let mut tickets = Vec::with_capacity(usize::from(self.info.nr_hw_queues));
+        for queue in 0..self.info.nr_hw_queues {
+            let affinity = self
+                .control
+                .get_queue_affinity(self.info.dev_id, queue)
+                .map_err(failed(Step::Affinity))?;
+            tickets.push(QueueTicket {
+                queue,
+                depth: self.info.queue_depth,
+                io_desc_size: self.info.io_desc_stride_bytes(),
+                buffer_len_bytes: self.info.max_io_buf_bytes,
+                affinity,
+                char_device: Arc::clone(&char_device),
+                counters: Arc::new(QueueCounters::default()),
+                kill_switch: Arc::clone(&self.kill_switch),
+            });
+        }
+        Ok(tickets)
+    }
+
+    fn open(&mut self) -> Result<Arc<CharDevice>, DeviceError> {
+        if let Some(char_device) = &self.char_device {
+            return Ok(Arc::clone(char_device));
+        }
+        let id = self.info.dev_id;
+        let opened = CharDevice::open(id, OPEN_TIMEOUT);
+        let opened = opened.map_err(|source| DeviceError::Open {
+            path: char_path(id),
+            timeout: OPEN_TIMEOUT,
+            source,
+        })?;
+        Ok(Arc::clone(self.char_device.insert(Arc::new(opened))))
+    }
+
+    /// Submits START_DEV for this process, which is the one that opened the node.
+    pub(super) fn begin_start(&mut self) -> Result<(), DeviceError> {
+        let pid = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
+        let started = self.control.start_dev_begin(self.info.dev_id, pid);
+        self.start = Some(started.map_err(failed(Step::Start))?);
+        // It may go live at any moment now.
+        self.owed = Owed::StopAndDelete;
+        Ok(())
+    }
+
+    /// Whether START_DEV has completed.
+    pub(super) fn wait_start(&mut self, timeout: Duration) -> Result<bool, DeviceError> {
+        let Some(start) = &self.start else { return Ok(true) };
+        match self.control.wait(start, timeout) {
+            Err(CtrlError::Timeout { .. }) => Ok(false),
+            answer => {
+                self.start = None;
+                answer.map_err(failed(Step::Start))?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Stops the device; after `timeout` by ending its queues. Tells whether that was needed.
+    pub(super) fn stop(&mut self, timeout: Duration) -> Result<bool, DeviceError> {
+        let id = self.info.dev_id;
+        let stop = self.control.submit(Command::StopDev { dev_id: id });
+        let stop = stop.map_err(failed(Step::Stop))?;
+        let mut forced = false;
+        let mut answer = self.control.wait(&stop, timeout);
+        if matches!(answer, Err(CtrlError::Timeout { .. })) {
+            // The kernel waits for an answer that does not come. It stops waiting when it sees the
+            // server gone: no ring and no open node.
+            forced = true;
+            self.end_queues();
+            answer = self.control.wait(&stop, FORCED_STOP_TIMEOUT);
+        }
+        match answer {
+            Ok(_) => {}
+            Err(error) if is_gone(&error) => {}
+            Err(CtrlError::Timeout { .. }) => {
+                self.control.abandon(stop);
+                // A deletion would wait for the same, with a lock that all other devices need.
+                self.owed = Owed::Nothing;
+                return Err(DeviceError::Stuck { id, timeout, forced: FORCED_STOP_TIMEOUT });
+            }
+            Err(error) => return Err(failed(Step::Stop)(error)),
+        }
+        self.owed = Owed::Delete;
+        Ok(forced)
+    }
+
+    fn end_queues(&mut self) {
+        self.kill_switch.cut();
+        self.char_device = None;
+    }
+
+    /// Deletes the device. Its queues must have ended; nobody can be told whether others hold it.
+    pub(super) fn delete(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        // A process that waits for the deletion of a device it holds open waits for itself.
+        self.char_device = None;
+        let deleted = self.control.call(Command::DelDev { dev_id: self.info.dev_id }, timeout);
+        match deleted {
+            Err(error) if !is_gone(&error) => Err(failed(Step::Delete)(error)),
+            _ => {
+                self.owed = Owed::Nothing;
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a START_DEV that is still waited for: on older kernels it outlives STOP_DEV, and holds the
+    /// device. A new client takes over, for closing a ring is what cancels its commands.
+    fn abort_start(&mut self) {
+        if matches!(self.wait_start(START_ABORT_TIMEOUT), Ok(false)) {
+            self.start = None;
+            if let Ok(control) = Control::open() {
+                self.control = control;
+            }
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
+        if owed == Owed::Nothing {
+            return;
+        }
+        // Nobody is there to hear of an error; each step is tried whatever became of the one before.
+        if owed == Owed::StopAndDelete {
+            if self.start.is_some() {
+                // Nothing was served yet, so nothing is lost.
+                self.end_queues();
+            }
+            let _ = self.stop(DROP_STOP_TIMEOUT);
+            self.abort_start();
+        }
+        self.end_queues();
+        let _ = self.delete(DROP_DELETE_TIMEOUT);
+        self.owed = Owed::Nothing;
+    }
+}

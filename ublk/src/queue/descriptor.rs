@@ -1,0 +1,78 @@
+//! What a request asks for, decoded once from the copied descriptor.
+
+use crate::uapi::{IoDesc, IoFlags, Op, SECTOR_BYTES};
+
+/// A request, in the units of the block layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The operation.
+    pub op: Op,
+    /// The first sector. A sector is 512 bytes, whatever the logical block is.
+    pub start_sector: u64,
+    /// How many sectors; 0 for a flush.
+    pub nr_sectors: u32,
+    /// A write that must be durable on completion.
+    pub fua: bool,
+    /// A write-zeroes that must not give the storage back.
+    pub no_unmap: bool,
+}
+
+impl Descriptor {
+    /// Decodes a descriptor; none for an operation without a name.
+    pub fn from_wire(wire: &IoDesc) -> Option<Self> {
+        let flags = wire.flags();
+        Some(Self {
+            op: wire.op()?,
+            start_sector: wire.start_sector,
+            nr_sectors: wire.nr_sectors,
+            fua: flags.contains(IoFlags::FUA),
+            no_unmap: flags.contains(IoFlags::NOUNMAP),
+        })
+    }
+
+    /// The bytes it covers.
+    pub fn len_bytes(&self) -> u64 {
+        u64::from(self.nr_sectors) * SECTOR_BYTES
+    }
+
+    /// The bytes it moves through the tag's buffer: none for a flush, a discard or a write-zeroes.
+    pub fn data_len_bytes(&self) -> u64 {
+        match self.op {
+            Op::Read | Op::Write => self.len_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Where it begins, in bytes; none above what 64 bits hold.
+    pub fn offset_bytes(&self) -> Option<u64> {
+        self.start_sector.checked_mul(SECTOR_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(op_flags: u32, nr_sectors: u32, start_sector: u64) -> Option<Descriptor> {
+        Descriptor::from_wire(&IoDesc { op_flags, nr_sectors, start_sector, addr: 0 })
+    }
+
+    #[test]
+    fn operations_and_flags_are_told_apart() {
+        let fua_write = decode(1 | 1 << 13, 8, 16).unwrap();
+        assert_eq!(fua_write.op, Op::Write);
+        assert!(fua_write.fua && !fua_write.no_unmap);
+        assert_eq!((fua_write.offset_bytes(), fua_write.len_bytes()), (Some(8192), 4096));
+        let zeroes = decode(5 | 1 << 15, 8, 0).unwrap();
+        assert_eq!((zeroes.op, zeroes.no_unmap, zeroes.fua), (Op::WriteZeroes, true, false));
+        assert_eq!((zeroes.len_bytes(), zeroes.data_len_bytes()), (4096, 0));
+        // FAILFAST, META and SWAP mean nothing to a server.
+        assert_eq!(decode(0x0001_0f00, 1, 0).unwrap().op, Op::Read);
+        assert_eq!(decode(200, 1, 0), None);
+    }
+
+    #[test]
+    fn a_sector_no_byte_offset_can_name_is_none() {
+        assert_eq!(decode(0, 1, u64::MAX).unwrap().offset_bytes(), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! The whole of a ublk server in one value: a target, a device, a thread per queue, and a window.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use ublk::{server::Server, target::RamTarget};
+//!
+//! let server = Server::builder(RamTarget::new(64 << 20)?).queues(2).start()?;
+//! println!("{}", server.block_device_path().display());
+//! server.wait(None);
+//! let report = server.stop(Duration::from_secs(10))?;
+//! println!("{} reads", report.total().reads);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Every way out is bounded. A start whose queue fails says why and leaves nothing behind; a stop that
+//! the target holds up is carried through by force after its timeout.
+
+mod builder;
+mod live;
+mod shared;
+mod socket;
+mod status;
+mod workers;
+
+pub use builder::{ServerBuilder, StartError, StartupOrder};
+pub use live::{Server, StopError, StopReport};
+pub use shared::{QueueFailure, StopHandle, Wake};
+pub use socket::{SOCKET_DIR, read_status, socket_path};
+pub use status::{DeviceStatus, ParamsStatus, Status};

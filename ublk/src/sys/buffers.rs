@@ -1,0 +1,134 @@
+//! The memory that a queue lends to the kernel, one piece per tag.
+//!
+//! One mapping for the whole queue, made once: the kernel fills a buffer while its command is armed, so
+//! nothing here may ever be moved, freed or given back to the system while that can happen. (Other
+//! servers gave idle pages back, and lost writes that way.)
+
+use std::io;
+use std::ptr::{self, NonNull};
+
+/// Page-aligned, zeroed buffers for all tags of one queue.
+///
+/// Not `Send`: a queue and its memory belong to one thread.
+#[derive(Debug)]
+pub struct TagBuffers {
+    base: NonNull<u8>,
+    stride_bytes: usize,
+    len_bytes: usize,
+    depth: u16,
+}
+
+impl TagBuffers {
+    /// Maps `depth` buffers of `len_bytes` each.
+    ///
+    /// # Errors
+    /// EINVAL for no buffer or an empty one, else what mmap(2) says.
+    pub fn map(depth: u16, len_bytes: u32) -> io::Result<Self> {
+        // SAFETY: no pointer is involved; the page size can always be asked for.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let page = usize::try_from(page).unwrap_or(4096).max(4096);
+        let len = len_bytes as usize;
+        let stride = len.checked_next_multiple_of(page);
+        let total = stride.and_then(|stride| stride.checked_mul(usize::from(depth)));
+        let (Some(stride_bytes), Some(total)) = (stride, total) else {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        };
+        if total == 0 {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        // NORESERVE: depth times the largest request is rarely all used at once.
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory of ours.
+        let base = unsafe {
+            libc::mmap(ptr::null_mut(), total, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let Some(base) = NonNull::new(base.cast::<u8>()) else {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        };
+        Ok(Self { base, stride_bytes, len_bytes: len, depth })
+    }
+
+    /// Bytes of each buffer.
+    pub fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
+    /// How many buffers there are.
+    pub fn depth(&self) -> u16 {
+        self.depth
+    }
+
+    /// The address of a tag's buffer, as a command names it; none for a tag that is not there.
+    pub fn address(&self, tag: u16) -> Option<u64> {
+        (tag < self.depth)
+            .then(|| self.base.as_ptr().addr() as u64 + u64::from(tag) * self.stride_bytes as u64)
+    }
+
+    /// The first `len_bytes` of a tag's buffer; none where they are not there.
+    ///
+    /// # Safety
+    /// No command that names this buffer may be with the kernel, now or as long as the slice lives.
+    pub unsafe fn slice_mut(&mut self, tag: u16, len_bytes: usize) -> Option<&mut [u8]> {
+        if tag >= self.depth || len_bytes > self.len_bytes {
+            return None;
+        }
+        let offset = usize::from(tag) * self.stride_bytes;
+        // SAFETY: offset and length were just checked to be inside the mapping, which is zeroed memory
+        // of ours until drop. `&mut self` excludes other slices of it on our side, and the caller
+        // excludes the kernel.
+        unsafe {
+            let start = self.base.as_ptr().add(offset);
+            Some(std::slice::from_raw_parts_mut(start, len_bytes))
+        }
+    }
+}
+
+impl Drop for TagBuffers {
+    fn drop(&mut self) {
+        let total = self.stride_bytes * usize::from(self.depth);
+        // SAFETY: this is the mapping that `map` made, and slices of it cannot outlive `self`. That no
+        // command names it any more is seen to by the ring, which forgets the buffers otherwise.
+        unsafe {
+            libc::munmap(self.base.as_ptr().cast(), total);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_zeroed_and_apart() {
+        let mut buffers = TagBuffers::map(3, 5000).unwrap();
+        let addresses: Vec<u64> = (0..3).map(|tag| buffers.address(tag).unwrap()).collect();
+        for tag in 0..3 {
+            assert_eq!(addresses[usize::from(tag)] % 4096, 0);
+            // SAFETY: no kernel in this test.
+            let slice = unsafe { buffers.slice_mut(tag, 5000) }.unwrap();
+            assert!(slice.iter().all(|byte| *byte == 0));
+            slice.fill(tag as u8 + 1);
+        }
+        for tag in 0..3 {
+            // SAFETY: as above.
+            let slice = unsafe { buffers.slice_mut(tag, 5000) }.unwrap();
+            assert!(slice.iter().all(|byte| *byte == tag as u8 + 1));
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_none() {
+        let mut buffers = TagBuffers::map(2, 4096).unwrap();
+        assert_eq!(buffers.address(2), None);
+        // SAFETY: no kernel in this test.
+        unsafe {
+            assert!(buffers.slice_mut(2, 1).is_none());
+            assert!(buffers.slice_mut(0, 4097).is_none());
+        }
+        assert!(TagBuffers::map(0, 4096).is_err());
+        assert!(TagBuffers::map(1, 0).is_err());
+    }
+}

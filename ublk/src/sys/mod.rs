@@ -1,0 +1,36 @@
+//! The only place with `unsafe`: mappings, rings and the bytes that cross to the kernel.
+//!
+//! The rule of the house: what a safe function of this crate hands to the kernel as a place to write is memory
+//! that Rust never takes back while the kernel may still write to it, and that no reference points into.
+//! A wrong *command* is allowed, and the conformance suite sends many; a wrong *address* is not expressible.
+
+pub mod addr;
+pub mod arena;
+pub mod buffers;
+pub(crate) mod ctrl_ring;
+pub mod desc;
+pub(crate) mod harmless;
+pub mod queue_ring;
+pub(crate) mod raw_ring;
+pub(crate) mod sqe;
+
+use std::io;
+
+/// Bytes of a page on this machine.
+#[must_use]
+pub fn page_size_bytes() -> usize {
+    // SAFETY: sysconf reads no memory of ours.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // POSIX makes this one always known; the fallback only keeps the function total.
+    usize::try_from(size).unwrap_or(4096)
+}
+
+/// Runs a system call again as long as a signal interrupts it.
+pub(crate) fn retry_eintr<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}

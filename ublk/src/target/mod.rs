@@ -1,0 +1,153 @@
+//! What a block device does with its bytes: the [`Target`] trait, and three ready targets.
+//!
+//! This is the only thing most users of the crate write, so it asks for nothing but bytes at an offset:
+//! no tag, no ring, no sector arithmetic, no `unsafe`. A ramdisk:
+//!
+//! ```
+//! use std::{io, sync::RwLock};
+//! use ublk::target::Target;
+//!
+//! struct Ramdisk(RwLock<Vec<u8>>);
+//!
+//! impl Target for Ramdisk {
+//!     fn size_bytes(&self) -> u64 {
+//!         self.0.read().unwrap().len() as u64
+//!     }
+//!     fn read(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()> {
+//!         let at = offset_bytes as usize;
+//!         buffer.copy_from_slice(&self.0.read().unwrap()[at..at + buffer.len()]);
+//!         Ok(())
+//!     }
+//!     fn write(&self, offset_bytes: u64, data: &[u8], _fua: bool) -> io::Result<()> {
+//!         let at = offset_bytes as usize;
+//!         self.0.write().unwrap()[at..at + data.len()].copy_from_slice(data);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let disk = Ramdisk(RwLock::new(vec![0; 1 << 20]));
+//! disk.write(512, b"ublk", false).unwrap();
+//! let mut back = [0; 4];
+//! disk.read(512, &mut back).unwrap();
+//! assert_eq!(&back, b"ublk");
+//! ```
+
+mod capabilities;
+mod decision;
+mod errno;
+mod file;
+mod null;
+mod ram;
+
+use std::io;
+
+pub use capabilities::Capabilities;
+pub use decision::CommitDecision;
+pub use errno::errno_of;
+pub use file::{FileOptions, FileTarget, FileTargetError};
+pub use null::NullTarget;
+pub use ram::{RamTarget, RamTargetError};
+
+pub use crate::uapi::Op;
+
+/// The bytes behind a block device.
+///
+/// One value serves all queues at once, each from its own thread: methods take `&self`, and two calls
+/// that overlap may run in any order, as on any disk. Ranges are always inside `0..size_bytes()` and
+/// aligned to the logical block; a request that is not is answered by the queue and never gets here.
+///
+/// An error becomes the application's errno ([`errno_of`]); a panic is caught, fails the request with
+/// EIO, and the device lives on.
+pub trait Target: Send + Sync {
+    /// Size of the device in bytes. Read once, when the device is configured; a remainder that does not
+    /// fill a logical block is not served.
+    fn size_bytes(&self) -> u64;
+
+    /// What the target can do beyond reading and writing; the device's parameters follow from it.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    /// Fills all of `buffer` from `offset_bytes`.
+    ///
+    /// # Errors
+    /// Whatever the application should see.
+    fn read(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Stores all of `data` at `offset_bytes`. With `fua` it must be durable on return; that is asked
+    /// for only when [`Capabilities::fua`] is set.
+    ///
+    /// # Errors
+    /// Whatever the application should see.
+    fn write(&self, offset_bytes: u64, data: &[u8], fua: bool) -> io::Result<()>;
+
+    /// Makes every write that has returned durable. Called only with [`Capabilities::flush`].
+    ///
+    /// # Errors
+    /// Whatever the application should see; EOPNOTSUPP by default.
+    fn flush(&self) -> io::Result<()> {
+        Err(errno::unsupported())
+    }
+
+    /// Forgets a range. What it reads as afterwards is up to the target. Called only with
+    /// [`Capabilities::discard`].
+    ///
+    /// # Errors
+    /// Whatever the application should see; EOPNOTSUPP by default.
+    fn discard(&self, offset_bytes: u64, len_bytes: u64) -> io::Result<()> {
+        let _ = (offset_bytes, len_bytes);
+        Err(errno::unsupported())
+    }
+
+    /// Makes a range read as zeroes; without `may_unmap` its storage must stay reserved. Called only
+    /// with [`Capabilities::write_zeroes`].
+    ///
+    /// # Errors
+    /// Whatever the application should see; EOPNOTSUPP by default.
+    fn write_zeroes(&self, offset_bytes: u64, len_bytes: u64, may_unmap: bool) -> io::Result<()> {
+        let _ = (offset_bytes, len_bytes, may_unmap);
+        Err(errno::unsupported())
+    }
+
+    /// A seam for fault injection: called with the result of each request before it goes to the kernel.
+    /// The default commits it. Tests of a harness override it to lie, or to never answer; nothing else
+    /// should.
+    fn before_commit(&self, queue: u16, tag: u16, op: Op, result: i32) -> CommitDecision {
+        let _ = (queue, tag, op);
+        CommitDecision::Commit(result)
+    }
+}
+
+impl<T: Target + ?Sized> Target for std::sync::Arc<T> {
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn read(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read(offset_bytes, buffer)
+    }
+
+    fn write(&self, offset_bytes: u64, data: &[u8], fua: bool) -> io::Result<()> {
+        (**self).write(offset_bytes, data, fua)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        (**self).flush()
+    }
+
+    fn discard(&self, offset_bytes: u64, len_bytes: u64) -> io::Result<()> {
+        (**self).discard(offset_bytes, len_bytes)
+    }
+
+    fn write_zeroes(&self, offset_bytes: u64, len_bytes: u64, may_unmap: bool) -> io::Result<()> {
+        (**self).write_zeroes(offset_bytes, len_bytes, may_unmap)
+    }
+
+    fn before_commit(&self, queue: u16, tag: u16, op: Op, result: i32) -> CommitDecision {
+        (**self).before_commit(queue, tag, op, result)
+    }
+}

@@ -1,0 +1,203 @@
+//! The command line of `cargo xtask`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Boots real kernels and proves a ublk device on them, end to end.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_version_flag = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// The main job: boot each kernel, run every scenario, write the reports.
+    VmE2e(E2eArgs),
+    /// A smoke of a few seconds: one device is added, written, read, compared and deleted.
+    VmSimpleE2e(SimpleArgs),
+    /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
+    VmShell(ShellArgs),
+    /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
+    VmDebug(DebugArgs),
+    /// Says what was found on this machine, what is missing, and the remedy for each.
+    Doctor(DoctorArgs),
+    /// What continuous integration runs: checks, tests, the end-to-end run, the natural canary.
+    Ci(CiArgs),
+    /// Checks the rules of the tree that no compiler checks.
+    Tidy,
+}
+
+/// Where things come from; shared by everything that boots a machine.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct SourceArgs {
+    /// Package archive to use instead of the one apt is configured for.
+    #[arg(long, value_name = "URI", env = "UBLK_ARCHIVE", help_heading = "Sources")]
+    pub(crate) archive: Option<String>,
+    /// Suite of that archive, as `trixie-backports`.
+    #[arg(long, value_name = "SUITE", env = "UBLK_SUITE", help_heading = "Sources")]
+    pub(crate) suite: Option<String>,
+    /// Keyring that signs that archive.
+    #[arg(long, value_name = "FILE", env = "UBLK_KEYRING", help_heading = "Sources")]
+    pub(crate) keyring: Option<PathBuf>,
+    /// A QEMU of your own, 10 or newer.
+    #[arg(long, value_name = "PROGRAM", help_heading = "Sources")]
+    pub(crate) qemu: Option<PathBuf>,
+    /// Module folder (`lib/modules/<release>`) that belongs to a `--kernel` that is a file.
+    #[arg(long, value_name = "DIR", help_heading = "Sources")]
+    pub(crate) modules: Option<PathBuf>,
+    /// A fio of your own; its libraries are taken from this machine.
+    #[arg(long, value_name = "PROGRAM", help_heading = "Sources")]
+    pub(crate) fio: Option<PathBuf>,
+    /// Folder for downloads and images; default `.cache` in the workspace.
+    #[arg(long, value_name = "DIR", env = "UBLK_CACHE", help_heading = "Sources")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Asks the archive for its newest lists even if those at hand are fresh.
+    #[arg(long, help_heading = "Sources")]
+    pub(crate) refresh: bool,
+}
+
+/// How the machine is made.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// CPUs of the guest. A device gets at most as many queues.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Machine")]
+    pub(crate) cpus: u32,
+    /// Memory of the guest in MiB.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..=65536), help_heading = "Machine")]
+    pub(crate) memory_mib: u32,
+    /// Accelerator; `auto` boots a boot sector to see whether KVM really works.
+    #[arg(long, value_enum, default_value_t = Accel::Auto, help_heading = "Machine")]
+    pub(crate) accel: Accel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Accel {
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct E2eArgs {
+    /// Kernel: a series (`6.12`, `7.3`), a release (`6.18.5`), `newest`, or a bzImage file. Repeatable.
+    #[arg(long = "kernel", value_name = "KERNEL")]
+    pub(crate) kernels: Vec<String>,
+    /// Only scenarios whose id holds this text, or matches it as a pattern with `*`. Repeatable.
+    #[arg(long = "filter", value_name = "TEXT")]
+    pub(crate) filters: Vec<String>,
+    /// Seed of every random choice; printed in each report.
+    #[arg(long, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+    /// Lists the scenarios and what each covers, and runs nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Prints the report as JSON on standard output instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Folder for the reports; default `artifacts/<time>` in the workspace.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SimpleArgs {
+    /// Kernel, as for `vm-e2e`.
+    #[arg(long, value_name = "KERNEL", default_value = "newest")]
+    pub(crate) kernel: String,
+    /// Folder for the reports.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShellArgs {
+    /// Kernel, as for `vm-e2e`.
+    #[arg(long, value_name = "KERNEL", default_value = "newest")]
+    pub(crate) kernel: String,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DebugArgs {
+    /// Id of the scenario; `vm-e2e --list` shows them.
+    pub(crate) scenario: String,
+    /// Kernel, as for `vm-e2e`.
+    #[arg(long, value_name = "KERNEL", default_value = "newest")]
+    pub(crate) kernel: String,
+    /// Seed, to repeat a run.
+    #[arg(long, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+    /// Folder for everything that was recorded.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Prints the findings as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CiArgs {
+    /// Leaves the virtual machines out: format, lints, tests, tidy.
+    #[arg(long)]
+    pub(crate) no_vm: bool,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| format!("{error}; a seed is a number, decimal or 0x..."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_decimal_or_hexadecimal() {
+        assert_eq!(seed("17"), Ok(17));
+        assert_eq!(seed("0xff"), Ok(255));
+        assert!(seed("x").is_err());
+    }
+
+    #[test]
+    fn kernels_and_filters_repeat() {
+        let line = ["xtask", "vm-e2e", "--kernel", "6.12", "--kernel", "7.3", "--filter", "data"];
+        let Task::VmE2e(args) = Cli::parse_from(line).task else { panic!() };
+        assert_eq!(args.kernels, ["6.12", "7.3"]);
+        assert_eq!(args.filters, ["data"]);
+    }
+}

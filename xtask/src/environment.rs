@@ -1,0 +1,31 @@
+//! Facts about the host that go into each report.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reports::report::HostFacts;
+
+/// The machine QEMU runs on.
+pub(crate) fn host() -> HostFacts {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let after = |text: &str, key: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(key))
+            .map(|rest| rest.trim_start_matches([':', '=', ' ', '\t']).trim_matches('"').to_owned())
+    };
+    let memory = after(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
+    let memory_kib: u64 = memory.trim_end_matches("kB").trim().parse().unwrap_or(0);
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    HostFacts {
+        os: after(&read("/etc/os-release"), "PRETTY_NAME").unwrap_or_else(|| "unknown".into()),
+        kernel_release: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        cpu_model: after(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".into()),
+        cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        memory_bytes: memory_kib << 10,
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,216 @@
+//! Everything a boot needs, made or found: QEMU, accelerator, kernel, programs, image.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reports::report::{Accelerator, KernelHeader, LockEntry, QemuFacts};
+use vmimage::archive::{Archive, ArchiveSpec};
+use vmimage::cache::Cache;
+use vmimage::image::{self, Image, ImageSpec};
+use vmimage::kernel::{self, Kernel, KernelSpec};
+use vmimage::machine::{self, QemuProgram};
+use vmimage::modules::ModuleRequest;
+use vmimage::qemu_install;
+use vmimage::initramfs::Content;
+use vmimage::userland::{GuestFile, Userland, UserlandRequest};
+
+use crate::cli::{Accel, SourceArgs};
+use crate::error::Error;
+use crate::progress::Terminal;
+use crate::workspace::{self, GuestPrograms};
+
+/// Loaded before the agent starts, on every kernel.
+const MODULES_AT_BOOT: &[&str] = &["virtio_pci", "virtio_console", "ublk_drv"];
+/// In the image where the kernel has them; loaded by the scenario that needs one.
+const MODULES_ON_DEMAND: &[&str] = &["null_blk", "ext4", "loop"];
+
+/// The tools of this run.
+pub(crate) struct Workshop {
+    archive: Archive,
+    sources: SourceArgs,
+    userlands: Option<Vec<Userland>>,
+    programs: Option<GuestPrograms>,
+    progress: Arc<Terminal>,
+}
+
+/// QEMU and what drives it.
+#[derive(Clone, Debug)]
+pub(crate) struct Emulator {
+    pub(crate) program: QemuProgram,
+    pub(crate) accelerator: machine::Accelerator,
+    pub(crate) reason: String,
+}
+
+/// One kernel, ready to boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready {
+    pub(crate) image: Image,
+    pub(crate) header: KernelHeader,
+}
+
+impl Workshop {
+    pub(crate) fn open(sources: &SourceArgs, progress: &Arc<Terminal>) -> Result<Self, Error> {
+        let root = cache_dir(sources);
+        let shared: Arc<dyn vmimage::progress::Progress> = progress.clone();
+        let cache = Cache::open(root, shared).map_err(Error::infrastructure)?;
+        let spec = ArchiveSpec {
+            uri: sources.archive.clone(),
+            suite: sources.suite.clone(),
+            keyring: sources.keyring.clone(),
+        };
+        let mut archive = Archive::open(&cache, spec);
+        if sources.refresh {
+            archive.refresh().map_err(Error::infrastructure)?;
+        }
+        Ok(Self {
+            archive,
+            sources: sources.clone(),
+            userlands: None,
+            programs: None,
+            progress: Arc::clone(progress),
+        })
+    }
+
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// QEMU, and the accelerator that was seen to work.
+    pub(crate) fn emulator(&self, accel: Accel) -> Result<Emulator, Error> {
+        let program = qemu_install::provide(&self.archive, self.sources.qemu.as_deref())
+            .map_err(Error::infrastructure)?;
+        let (accelerator, reason) = match accel {
+            Accel::Kvm => (machine::Accelerator::Kvm, "asked for by --accel".to_owned()),
+            Accel::Tcg => (machine::Accelerator::Tcg, "asked for by --accel".to_owned()),
+            Accel::Auto => {
+                self.progress.doing("accelerator: booting a boot sector");
+                let memory = self.archive.cache().root().join("accelerator.json");
+                let choice = machine::choose_accelerator(&program, &memory);
+                (choice.accelerator, choice.reason)
+            }
+        };
+        Ok(Emulator { program, accelerator, reason })
+    }
+
+    /// The image of one kernel. Built once; the cache knows it by content afterwards.
+    pub(crate) fn kernel(&mut self, typed: &str) -> Result<Ready, Error> {
+        let spec = self.spec(typed)?;
+        let resolved = kernel::resolve(&self.archive, &spec).map_err(Error::infrastructure)?;
+        self.progress.doing(&format!("kernel {typed}: {}", resolved.release));
+        let kernel = kernel::fetch(&self.archive, &resolved).map_err(Error::infrastructure)?;
+        let image = self.image(&kernel)?;
+        let header = KernelHeader {
+            spec: typed.to_owned(),
+            release: Some(kernel.release.clone()).filter(|_| !matches!(spec, KernelSpec::Files { .. })),
+            packages: image.lock.iter().map(lock_entry).collect(),
+            config_sha256: kernel.config_sha256.clone(),
+            image_sha256: Some(image.sha256.clone()),
+        };
+        Ok(Ready { image, header })
+    }
+
+    fn spec(&self, typed: &str) -> Result<KernelSpec, Error> {
+        let path = PathBuf::from(typed);
+        if typed.contains('/') || path.is_file() {
+            return Ok(KernelSpec::Files { bzimage: path, modules_dir: self.sources.modules.clone() });
+        }
+        KernelSpec::parse(typed).map_err(Error::usage)
+    }
+
+    fn image(&mut self, kernel: &Kernel) -> Result<Image, Error> {
+        let programs = self.programs()?;
+        let file = |guest: &str, path: PathBuf| GuestFile {
+            guest: guest.into(),
+            content: Content::Path(path),
+            mode: 0o755,
+        };
+        let files = vec![file("/bin/runner", programs.runner), file("/bin/ublk", programs.ublk)];
+        let mut modules: Vec<_> =
+            MODULES_AT_BOOT.iter().map(|name| ModuleRequest::at_boot(name)).collect();
+        modules.extend(MODULES_ON_DEMAND.iter().map(|name| ModuleRequest::on_demand(name)));
+        self.load_userlands()?;
+        let spec = ImageSpec {
+            kernel,
+            modules,
+            files,
+            symlinks: vec![("/bin/sh".into(), "busybox".into())],
+            userlands: self.userlands.iter().flatten().collect(),
+            init: "/bin/runner".into(),
+        };
+        image::build(self.archive.cache(), &spec).map_err(Error::infrastructure)
+    }
+
+    fn programs(&mut self) -> Result<GuestPrograms, Error> {
+        if self.programs.is_none() {
+            self.progress.doing("build: runner and ublk, statically linked");
+            self.programs = Some(workspace::build_guest_programs()?);
+        }
+        self.programs.clone().ok_or_else(|| Error::infrastructure("no guest programs"))
+    }
+
+    /// fio, file system tools and a shell, with their libraries.
+    fn load_userlands(&mut self) -> Result<(), Error> {
+        if self.userlands.is_some() {
+            return Ok(());
+        }
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let mut packages = vec!["e2fsprogs", "util-linux", "busybox-static"];
+        let mut programs = vec!["mkfs.ext4", "e2fsck", "blkdiscard", "busybox"];
+        let mut userlands = Vec::new();
+        match &self.sources.fio {
+            Some(path) => {
+                userlands.push(Userland::from_host(path, "fio").map_err(Error::infrastructure)?);
+            }
+            None => {
+                packages.push("fio");
+                programs.push("fio");
+            }
+        }
+        let request = UserlandRequest {
+            packages: words(&packages),
+            programs: words(&programs),
+            data: words(&["etc/mke2fs.conf"]),
+            family: None,
+        };
+        let tools = Userland::from_archive(&self.archive, &request).map_err(Error::infrastructure)?;
+        userlands.insert(0, tools);
+        self.userlands = Some(userlands);
+        Ok(())
+    }
+}
+
+/// Where downloads and images are kept.
+pub(crate) fn cache_dir(sources: &SourceArgs) -> PathBuf {
+    sources.cache.clone().unwrap_or_else(|| workspace::root().join(".cache"))
+}
+
+fn lock_entry(entry: &vmimage::archive::LockEntry) -> LockEntry {
+    LockEntry {
+        name: entry.name.clone(),
+        version: entry.version.clone(),
+        sha256: entry.sha256.clone(),
+        origin: entry.origin.clone(),
+    }
+}
+
+impl Emulator {
+    /// The factor by which the budget table is scaled.
+    pub(crate) fn scale(&self) -> u32 {
+        match self.accelerator {
+            machine::Accelerator::Kvm => 1,
+            machine::Accelerator::Tcg => 3,
+        }
+    }
+
+    pub(crate) fn accelerator_facts(&self) -> Accelerator {
+        Accelerator { name: self.accelerator.to_string(), reason: self.reason.clone() }
+    }
+
+    pub(crate) fn qemu_facts(&self) -> QemuFacts {
+        QemuFacts {
+            version: self.program.version.to_string(),
+            origin: self.program.origin.clone(),
+            sha256: Some(self.program.sha256.clone()),
+        }
+    }
+}

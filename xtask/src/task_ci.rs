@@ -1,0 +1,142 @@
+//! `ci`: everything that continuous integration runs, each step named, all failures named at the end.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use reports::plan::DebugOptions;
+use reports::render;
+use reports::report::{ExitCode, Status};
+use scenarios::catalogue;
+
+use crate::cli::{Accel, CiArgs, MachineArgs};
+use crate::error::Error;
+use crate::progress::Terminal;
+use crate::run::{Done, Request, run as run_request};
+use crate::task_vm_e2e::{shows_crash, show};
+use crate::workspace;
+
+/// The kernels that every change is proven on: the oldest supported series and the newest there is.
+const KERNELS: [&str; 2] = ["6.12", "newest"];
+/// A released kernel whose driver oopses on the first ADD_DEV: the run of it has to be red.
+const OOPSING: &str = "6.18.5";
+/// The same series with the fix: the run of it has to be green.
+const REPAIRED: &str = "6.18.9";
+
+pub(crate) fn run(args: &CiArgs) -> Result<ExitCode, Error> {
+    let mut failed = Vec::new();
+    step("format", &mut failed, || cargo(&["fmt", "--all", "--check"]));
+    step("lints", &mut failed, || {
+        cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    });
+    step("tests", &mut failed, || cargo(&["test", "--workspace"]));
+    step("tidy", &mut failed, || crate::task_tidy::run().map(drop));
+    if !args.no_vm {
+        step("vm-e2e", &mut failed, || end_to_end(args));
+        step("natural canary", &mut failed, || natural_canary(args));
+    }
+    if failed.is_empty() {
+        println!("ci: ok");
+        return Ok(ExitCode::Passed);
+    }
+    Err(Error::failed(format!("ci: failed: {}", failed.join(", "))))
+}
+
+fn step(
+    name: &'static str,
+    failed: &mut Vec<&'static str>,
+    work: impl FnOnce() -> Result<(), Error>,
+) {
+    println!("ci: {name}");
+    let begin = Instant::now();
+    let result = work();
+    let seconds = begin.elapsed().as_secs();
+    match result {
+        Ok(()) => println!("ci: {name}: ok after {seconds} s"),
+        Err(error) => {
+            println!("ci: {name}: FAILED after {seconds} s: {error}");
+            failed.push(name);
+        }
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), Error> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(workspace::root())
+        .args(arguments)
+        .status()
+        .map_err(|error| Error::infrastructure(format!("cannot start cargo: {error}")))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("cargo {} ended with {status}", arguments.join(" "))))
+}
+
+fn machine() -> MachineArgs {
+    MachineArgs { cpus: 4, memory_mib: 1024, accel: Accel::Auto }
+}
+
+fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> {
+    let wanted = |s: &&scenarios::Scenario| ids.is_empty() || ids.contains(&s.id);
+    let request = Request {
+        kernels: kernels.iter().map(|kernel| (*kernel).to_owned()).collect(),
+        scenarios: catalogue::all().filter(wanted).collect(),
+        seed: None,
+        debug: DebugOptions::default(),
+        output: None,
+        machine: &machine(),
+        sources: &args.sources,
+    };
+    run_request(&request, &Arc::new(Terminal::new()))
+}
+
+fn end_to_end(args: &CiArgs) -> Result<(), Error> {
+    let done = run_on(args, &KERNELS, &[])?;
+    show(&done, false)?;
+    summary(&done)?;
+    match done.report.status() {
+        Status::Passed => Ok(()),
+        _ => Err(Error::failed(&done.report.status_reason)),
+    }
+}
+
+/// Appends the table to the job summary where a GitHub workflow offers one.
+fn summary(done: &Done) -> Result<(), Error> {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") else { return Ok(()) };
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&path)
+        .map_err(Error::infrastructure)?;
+    std::io::Write::write_all(&mut file, render::markdown(&done.report).as_bytes())
+        .map_err(Error::infrastructure)
+}
+
+/// The harness must see a kernel that is really broken, and must not accuse the one that is repaired.
+fn natural_canary(args: &CiArgs) -> Result<(), Error> {
+    const SMOKE: [&str; 2] = ["lifecycle/fresh-state", "lifecycle/stop-idle-by-sigterm"];
+    for (kernel, broken) in [(OOPSING, true), (REPAIRED, false)] {
+        let done = run_on(args, &[kernel], &SMOKE)?;
+        show(&done, false)?;
+        let setup = done.report.errors.iter().find(|error| {
+            done.report.kernels.iter().all(|k| k.boots.is_empty()) && error.kernel.is_some()
+        });
+        if let Some(error) = setup {
+            println!("ci: natural canary: {kernel} cannot be had any more: {}", error.message);
+            continue;
+        }
+        let status = done.report.status();
+        match (broken, status) {
+            (true, Status::Failed) if shows_crash(&done.report) => {
+                println!("ci: natural canary: {kernel} is red with the oops as evidence, as it must");
+            }
+            (false, Status::Passed) => println!("ci: natural canary: {kernel} is green"),
+            _ => {
+                let reason = &done.report.status_reason;
+                return Err(Error::failed(format!("{kernel} ended {}: {reason}", status.as_str())));
+            }
+        }
+    }
+    Ok(())
+}

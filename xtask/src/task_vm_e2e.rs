@@ -1,0 +1,123 @@
+//! `vm-e2e` and `vm-simple-e2e`: the main job, whole and as a smoke.
+
+use std::sync::Arc;
+
+use reports::plan::DebugOptions;
+use reports::render;
+use reports::report::{ExitCode, Report};
+use scenarios::{Scenario, catalogue};
+
+use crate::cli::{E2eArgs, SimpleArgs};
+use crate::error::Error;
+use crate::progress::Terminal;
+use crate::run::{Done, Request, run as run_request};
+
+/// What `vm-simple-e2e` runs: add, write, read, compare, delete.
+const SMOKE: &[&str] =
+    &["lifecycle/fresh-state", "data/request-sizes-around-the-buffer-limit", "lifecycle/stop-idle-by-sigterm"];
+
+pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
+    let chosen = choose(&args.filters)?;
+    if args.list {
+        list(&chosen);
+        return Ok(ExitCode::Passed);
+    }
+    let kernels =
+        if args.kernels.is_empty() { vec!["newest".to_owned()] } else { args.kernels.clone() };
+    let request = Request {
+        kernels,
+        scenarios: chosen,
+        seed: args.seed,
+        debug: DebugOptions::default(),
+        output: args.output.as_deref(),
+        machine: &args.machine,
+        sources: &args.sources,
+    };
+    let done = run_request(&request, &Arc::new(Terminal::new()))?;
+    show(&done, args.json)?;
+    Ok(done.report.exit_code())
+}
+
+pub(crate) fn simple(args: &SimpleArgs) -> Result<ExitCode, Error> {
+    let request = Request {
+        kernels: vec![args.kernel.clone()],
+        scenarios: SMOKE.iter().filter_map(|id| catalogue::find(id)).collect(),
+        seed: None,
+        debug: DebugOptions::default(),
+        output: args.output.as_deref(),
+        machine: &args.machine,
+        sources: &args.sources,
+    };
+    let done = run_request(&request, &Arc::new(Terminal::new()))?;
+    show(&done, false)?;
+    Ok(done.report.exit_code())
+}
+
+/// The table and where the reports are, or the report itself.
+pub(crate) fn show(done: &Done, json: bool) -> Result<(), Error> {
+    if json {
+        let text = serde_json::to_string_pretty(&done.report).map_err(Error::infrastructure)?;
+        anstream::println!("{text}");
+        return Ok(());
+    }
+    // anstream takes the colours out again where the output is no terminal.
+    anstream::println!("{}", render::terminal(&done.report, render::Palette::ansi()));
+    anstream::println!("reports: {}", done.folder.display());
+    for (file, what) in FILES {
+        anstream::println!("  {file:<13} {what}");
+    }
+    Ok(())
+}
+
+const FILES: [(&str, &str); 4] = [
+    ("report.json", "everything, with a schema"),
+    ("junit.xml", "for CI"),
+    ("ktap.txt", "for kernel people"),
+    ("events.jsonl", "what was seen, line by line"),
+];
+
+/// The scenarios that any filter names, in run order; all of them without one.
+fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, Error> {
+    for filter in filters {
+        if catalogue::matching(filter).is_empty() {
+            let message = format!("no scenario matches `{filter}`; `vm-e2e --list` shows them");
+            return Err(Error::usage(message));
+        }
+    }
+    let wanted = |scenario: &&Scenario| {
+        filters.is_empty()
+            || filters.iter().any(|f| catalogue::matching(f).iter().any(|m| m.id == scenario.id))
+    };
+    Ok(catalogue::all().filter(wanted).collect())
+}
+
+fn list(scenarios: &[&Scenario]) {
+    for scenario in scenarios {
+        anstream::println!("{:<44} {}", scenario.id, scenario.title);
+        anstream::println!("{:<44}   covers {}", "", scenario.covers.join(", "));
+    }
+    anstream::println!("{} scenarios", scenarios.len());
+}
+
+/// Whether any red scenario's evidence holds a crash of the kernel.
+pub(crate) fn shows_crash(report: &Report) -> bool {
+    report.scenarios().any(|(_, scenario)| {
+        scenario.evidence.iter().any(|evidence| reports::splat::contains_crash(&evidence.text))
+    }) || report.kernels.iter().flat_map(|kernel| &kernel.boots).any(|boot| boot.console_splat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smoke_exists() {
+        assert!(SMOKE.iter().all(|id| catalogue::find(id).is_some()));
+    }
+
+    #[test]
+    fn an_unknown_filter_is_a_usage_error() {
+        let error = choose(&["nothing-like-this".into()]).unwrap_err();
+        assert_eq!(error.code, ExitCode::Usage);
+    }
+}

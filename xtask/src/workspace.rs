@@ -1,0 +1,54 @@
+//! Where this workspace is, and what state it is in.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::Error;
+
+/// The root of the workspace: `xtask` is built inside it and only makes sense there.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// Commit and whether the tree differs from it; "unknown" outside a git checkout.
+pub(crate) fn commit() -> (String, bool) {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(root()).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    match git(&["rev-parse", "HEAD"]) {
+        Some(commit) => (commit, git(&["status", "--porcelain"]).is_none_or(|s| !s.is_empty())),
+        None => ("unknown".into(), true),
+    }
+}
+
+/// The statically linked programs of the guest.
+#[derive(Clone, Debug)]
+pub(crate) struct GuestPrograms {
+    pub(crate) runner: PathBuf,
+    pub(crate) ublk: PathBuf,
+}
+
+/// Builds them. glibc with `crt-static`, because that needs nothing but stable Rust and the C library
+/// that linked this program too; a musl target would have to be added by rustup.
+pub(crate) fn build_guest_programs() -> Result<GuestPrograms, Error> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let folder = root().join("target/guest");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root())
+        .args(["build", "--quiet", "--profile", "guest", "--target", &target])
+        .args(["--package", "runner", "--package", "ublk", "--bins", "--target-dir"])
+        .arg(&folder)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .output()
+        .map_err(|error| Error::infrastructure(format!("failed to start cargo: {error}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::infrastructure(format!("failed to build the guest programs:\n{said}")));
+    }
+    let bin = folder.join(target).join("guest");
+    Ok(GuestPrograms { runner: bin.join("runner"), ublk: bin.join("ublk") })
+}
