@@ -110,6 +110,24 @@ fn a_record_that_goes_back_in_time_makes_the_run_invalid() {
     assert_eq!(report.status(), Status::Invalid);
 }
 
+/// With a shared nonce, lines left over from one boot would be believed in the other.
+#[test]
+fn two_boots_with_one_nonce_make_the_run_invalid() {
+    let stream = Stream::named("retry-before-ready");
+    let mut records = stream.records.clone();
+    let nonce_of = |record: &Record| match &record.seen {
+        Seen::BootStarted { nonce, .. } => Some(nonce.clone()),
+        _ => None,
+    };
+    let last = records.iter().filter_map(nonce_of).next_back().unwrap();
+    if let Seen::BootStarted { nonce, .. } = &mut records[0].seen {
+        *nonce = last;
+    }
+    let report = stream.fold_records(&records);
+    assert!(report.violations[0].what.contains("same nonce"));
+    assert_eq!(report.status(), Status::Invalid);
+}
+
 #[test]
 fn a_guest_that_does_not_power_off_is_an_error() {
     let stream = Stream::named("retry-before-ready");

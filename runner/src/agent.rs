@@ -61,7 +61,9 @@ fn facts() -> GuestFacts {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let memory_kib: u64 = read("/proc/meminfo")
         .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()
+        })
         .unwrap_or(0);
     GuestFacts {
         protocol_version: PROTOCOL_VERSION,

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use reports::event::{Outcome, ScenarioLine};
-use reports::plan::{PlannedScenario, Plan};
+use reports::plan::{Plan, PlannedScenario};
 
 /// How much of a scenario's standard error is kept.
 const COMPLAINT_BYTES_MAX: u64 = 16 << 10;

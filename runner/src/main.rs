@@ -18,10 +18,16 @@ mod scenario_process;
 
 use std::process::ExitCode;
 
+use scenarios::context::Hooks;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("scenario") => scenario_process::main(&arguments[1..]),
+        Some("mutant") => {
+            let name = arguments.get(1).map_or("", String::as_str);
+            scenarios::mutant::process::main(name, Hooks { segfault: crash::segfault })
+        }
         _ if std::process::id() == 1 => init::main(),
         _ => {
             eprintln!("runner: this is the guest agent; it runs as PID 1 of `cargo xtask vm-e2e`");

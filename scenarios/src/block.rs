@@ -127,8 +127,7 @@ impl BlockDevice {
 /// When there is no such file.
 pub fn sysfs_block(name: &str, value: &str) -> Result<String, Stop> {
     let path = Path::new("/sys/block").join(name).join(value);
-    let text =
-        std::fs::read_to_string(&path).during(format_args!("read {}", path.display()))?;
+    let text = std::fs::read_to_string(&path).during(format_args!("read {}", path.display()))?;
     Ok(text.trim().to_owned())
 }
 

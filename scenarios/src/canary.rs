@@ -7,15 +7,12 @@
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 use reports::plan::Canary;
-use ublk::server::Server;
-use ublk::target::RamTarget;
 
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
-use crate::mutant::{Bug, Mutant};
 use crate::oracle::Reference;
 use crate::probe;
-use crate::rig::served;
+use crate::process::ServerProcess;
 use crate::scenario::{Family, Scenario};
 use crate::signature::fill;
 
@@ -68,15 +65,9 @@ pub const SCENARIOS: &[Scenario] = &[
 
 const SIZE_BYTES: u64 = 1 << 20;
 
-fn spoiled(context: &mut Context, bug: Bug) -> Result<Server, Stop> {
-    let ram = RamTarget::new(SIZE_BYTES).during("make the ramdisk")?;
-    let target = Mutant::new(ram, bug);
-    served(context, Server::builder(target).queues(1).depth(8))
-}
-
 fn corrupt_byte(context: &mut Context) -> Result<String, Stop> {
-    let server = spoiled(context, Bug::CorruptByte { write: 3 })?;
-    let device = BlockDevice::open(&server.block_device_path(), context.command_timeout())?;
+    let server = ServerProcess::mutant(context, "corrupt-byte")?;
+    let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
     let reference = Reference::zeros("canary", SIZE_BYTES)?;
     for number in 0..8 {
         let mut buffer = AlignedBuffer::zeroed(8192);
@@ -84,18 +75,22 @@ fn corrupt_byte(context: &mut Context) -> Result<String, Stop> {
         device.write_at(number * 8192, &buffer)?;
         reference.write(number * 8192, &buffer)?;
     }
-    let md5 = reference.check_device(context, &device, "after eight writes")?;
+    let checked = reference.check_device(context, &device, "after eight writes");
+    drop(device);
+    let md5 = checked?;
     Ok(format!("the MD5 {md5} hides the flipped bit"))
 }
 
 fn segfault(context: &mut Context) -> Result<String, Stop> {
-    let crash = context.hooks.segfault;
-    let server = spoiled(context, Bug::Segfault { write: 0, crash })?;
-    let device = BlockDevice::open(&server.block_device_path(), context.command_timeout())?;
-    // The server is this process: the write does not come back.
-    device.write_at(0, &AlignedBuffer::zeroed(4096))?;
-    context.check(FailureKind::State, "the process died", false)?;
-    Ok("survived a page fault".into())
+    let mut server = ServerProcess::mutant(context, "segfault")?;
+    let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
+    let written = device.write_at(0, &AlignedBuffer::zeroed(4096));
+    drop(device);
+    context.check(FailureKind::Completion, "the client gets an error", written.is_err())?;
+    let status = server.wait(context.command_timeout())?;
+    context.check(FailureKind::State, "the server did not exit", status.code().is_none())?;
+    // The scenario passes: that the server died must be seen by somebody else.
+    Ok(format!("the server ended with {status}"))
 }
 
 /// The block layer warns about a device whose largest request is smaller than a page; `null_blk` lets
@@ -110,13 +105,13 @@ fn warn(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn hang(context: &mut Context) -> Result<String, Stop> {
-    let server = spoiled(context, Bug::NeverComplete { request: 0 })?;
-    let device = BlockDevice::open(&server.block_device_path(), context.command_timeout())?;
+    let server = ServerProcess::mutant(context, "never-complete")?;
+    let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
     let mut buffer = AlignedBuffer::zeroed(4096);
     context.step("a request that will never be completed");
     device.read_at(0, &mut buffer)?;
     // The first request may have been the partition scan's; then that one hangs and this one did not.
-    device.read_at(4096, &mut buffer)?;
+    context.step("the partition scan hangs instead");
     loop {
         std::thread::park();
     }

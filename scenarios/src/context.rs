@@ -322,10 +322,7 @@ pub(crate) mod tests {
     fn a_wrong_result_names_both_errnos() {
         let (mut context, _) = context();
         let stop = context.check_result("FETCH twice", -16, -22).unwrap_err();
-        assert_eq!(
-            stop.to_string(),
-            "FETCH twice: expected -22 (EINVAL), observed -16 (EBUSY)"
-        );
+        assert_eq!(stop.to_string(), "FETCH twice: expected -22 (EINVAL), observed -16 (EBUSY)");
     }
 
     #[test]

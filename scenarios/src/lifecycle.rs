@@ -175,7 +175,8 @@ impl Load {
         let (requests, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         for client in 0..clients {
             let device = BlockDevice::open(path, timeout)?;
-            let (sender, requests, stop) = (sender.clone(), Arc::clone(&requests), Arc::clone(&stop));
+            let (sender, requests, stop) =
+                (sender.clone(), Arc::clone(&requests), Arc::clone(&stop));
             std::thread::spawn(move || {
                 let mut buffer = AlignedBuffer::zeroed(16 << 10);
                 let end = loop {
@@ -328,7 +329,9 @@ fn twenty_cycles(context: &mut Context) -> Result<String, Stop> {
     )?;
     let (descriptors, mappings, nodes) = before.unwrap_or_default();
     context.check_eq(FailureKind::Leak, "ublk nodes", &nodes, &0)?;
-    Ok(format!("{CYCLES} cycles, {descriptors} descriptors and {mappings} ring mappings throughout"))
+    Ok(format!(
+        "{CYCLES} cycles, {descriptors} descriptors and {mappings} ring mappings throughout"
+    ))
 }
 
 fn failed_start(context: &mut Context) -> Result<String, Stop> {

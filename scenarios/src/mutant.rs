@@ -114,6 +114,66 @@ impl<T: Target> Target for Mutant<T> {
     }
 }
 
+/// The process of a mutated ramdisk: `runner mutant NAME`. A process of its own, because a server that is
+/// its own client cannot die: the client's request keeps the process, and the process keeps the request.
+pub mod process {
+    use std::process::ExitCode;
+
+    use ublk::server::Server;
+    use ublk::target::RamTarget;
+
+    use super::{Bug, Mutant};
+    use crate::context::Hooks;
+
+    const SIZE_BYTES: u64 = 1 << 20;
+
+    /// The bug called `name`.
+    #[must_use]
+    pub fn bug(name: &str, hooks: Hooks) -> Option<Bug> {
+        Some(match name {
+            "corrupt-byte" => Bug::CorruptByte { write: 3 },
+            "lost-write" => Bug::LostWrite { write: 3 },
+            "wrong-sector" => Bug::WrongSector,
+            "ignored-flush" => Bug::IgnoredFlush,
+            "never-complete" => Bug::NeverComplete { request: 0 },
+            "segfault" => Bug::Segfault { write: 0, crash: hooks.segfault },
+            _ => return None,
+        })
+    }
+
+    /// Serves until it is killed. Prints what `ublk add --json` prints when the device is live.
+    #[must_use]
+    pub fn main(name: &str, hooks: Hooks) -> ExitCode {
+        let Some(bug) = bug(name, hooks) else {
+            eprintln!("runner: mutant: there is no bug `{name}`");
+            return ExitCode::from(2);
+        };
+        let ram = match RamTarget::new(SIZE_BYTES) {
+            Ok(ram) => ram,
+            Err(error) => return failed(&error),
+        };
+        let server = match Server::builder(Mutant::new(ram, bug)).queues(1).depth(8).start() {
+            Ok(server) => server,
+            Err(error) => return failed(&error),
+        };
+        let live = serde_json::json!({
+            "id": server.info().dev_id,
+            "block_device": server.block_device_path(),
+            "char_device": server.char_device_path(),
+            "pid": std::process::id(),
+        });
+        println!("{live}");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn failed(error: &dyn std::error::Error) -> ExitCode {
+        eprintln!("runner: mutant: {error}");
+        ExitCode::FAILURE
+    }
+}
+
 /// A disk with a volatile cache that can lose its power: what was not flushed is gone.
 ///
 /// It makes FLUSH observable. The usual ramdisk cannot tell a server that flushes from one that does

@@ -84,7 +84,8 @@ impl Reference {
         let mut observed = AlignedBuffer::zeroed(CHUNK_BYTES);
         let mut expected = vec![0; CHUNK_BYTES];
         for offset in (0..self.size_bytes).step_by(CHUNK_BYTES) {
-            let len = CHUNK_BYTES.min(usize::try_from(self.size_bytes - offset).unwrap_or(CHUNK_BYTES));
+            let len =
+                CHUNK_BYTES.min(usize::try_from(self.size_bytes - offset).unwrap_or(CHUNK_BYTES));
             let (got, want) = (&mut observed[..len], &mut expected[..len]);
             device.read_at(offset, got).map_err(|error| {
                 Stop::fail(
@@ -102,7 +103,9 @@ impl Reference {
         let told = difference.unwrap_or_else(|| "no sector differs".into());
         context.check(
             FailureKind::DataMismatch,
-            format_args!("{when}: MD5 of the device {observed} is the reference's {expected}; {told}"),
+            format_args!(
+                "{when}: MD5 of the device {observed} is the reference's {expected}; {told}"
+            ),
             observed == expected,
         )?;
         Ok(observed)

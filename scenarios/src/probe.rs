@@ -25,7 +25,8 @@ pub fn load_module(name: &str, parameters: &str) -> Result<(), Stop> {
     }
     let list =
         fs::read_to_string(MODULES_ON_DEMAND).during(format_args!("read {MODULES_ON_DEMAND}"))?;
-    let Some(files) = list.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')) else {
+    let Some(files) = list.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    else {
         return Err(Stop::skip(format_args!("module {name}"), "neither loaded nor in the image"));
     };
     let files: Vec<&str> = files.split_whitespace().collect();
@@ -58,10 +59,8 @@ pub fn program(path: &str) -> Result<(), Stop> {
 /// # Errors
 /// [`Stop::Error`] when it cannot be started; [`Stop::Fail`] when it exits with another code than 0.
 pub fn run(context: &mut Context, program: &str, arguments: &[&str]) -> Result<String, Stop> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .during(format_args!("start {program}"))?;
+    let output =
+        Command::new(program).args(arguments).output().during(format_args!("start {program}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);

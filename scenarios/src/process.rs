@@ -79,6 +79,17 @@ impl ServerProcess {
         Self::spawn(command, context.command_timeout() * 3)
     }
 
+    /// Starts a ramdisk of 1 MiB with the bug called `bug`, from [`crate::mutant::process`].
+    ///
+    /// # Errors
+    /// As [`ServerProcess::start`].
+    pub fn mutant(context: &mut Context, bug: &str) -> Result<Self, Stop> {
+        context.step(format_args!("a server with the bug {bug}"));
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["mutant", bug]);
+        Self::spawn(command, context.command_timeout() * 3)
+    }
+
     fn spawn(mut command: Command, timeout: Duration) -> Result<Self, Stop> {
         let mut child = command
             .stdin(Stdio::null())

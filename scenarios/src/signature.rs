@@ -100,7 +100,10 @@ fn tell(sector: &[u8]) -> String {
                 whole == sector
             };
             let damage = if intact { "" } else { " (damaged)" };
-            format!("generation {} of sector {}, seed {:#x}{damage}", s.generation, s.sector, s.seed)
+            format!(
+                "generation {} of sector {}, seed {:#x}{damage}",
+                s.generation, s.sector, s.seed
+            )
         }
         None if sector.iter().all(|b| *b == 0) => "zeros".into(),
         None => "bytes without a signature".into(),

@@ -139,7 +139,8 @@ fn request(shape: Shape) -> impl Strategy<Value = Request> {
 fn range(shape: Shape) -> impl Strategy<Value = (u64, u32)> {
     let block_sectors = shape.logical_block_bytes / SECTOR_BYTES as u32;
     let blocks = shape.device_sectors / u64::from(block_sectors);
-    let blocks_max = (REQUEST_SECTORS_MAX / block_sectors).min(blocks.try_into().unwrap_or(u32::MAX));
+    let blocks_max =
+        (REQUEST_SECTORS_MAX / block_sectors).min(blocks.try_into().unwrap_or(u32::MAX));
     let length = (0..=blocks_max.ilog2()).prop_flat_map(move |power| {
         let top = 1_u32 << power;
         (top / 2 + 1)..=top
@@ -160,6 +161,8 @@ fn range(shape: Shape) -> impl Strategy<Value = (u64, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::strategy::ValueTree;
+
     use super::*;
 
     const SHAPE: Shape = Shape {
@@ -199,10 +202,15 @@ mod tests {
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         let shape = Shape { logical_block_bytes: 512, requests: (200, 200), ..SHAPE };
         let case = cases(shape).new_tree(&mut runner).unwrap().current();
-        let lengths: Vec<u64> = case.requests.iter().map(|r| r.range().end - r.range().start).collect();
+        let lengths: Vec<u64> =
+            case.requests.iter().map(|r| r.range().end - r.range().start).collect();
         assert!(lengths.iter().any(|l| *l > u64::from(REQUEST_SECTORS_MAX) / 2));
         assert!(lengths.contains(&1));
         assert!(case.flushes() > 0 && case.bytes_read() > 0 && case.bytes_written() > 0);
-        assert!(case.requests.iter().any(|r| r.range().start % 64 != 0 && r.range().end > r.range().start + 64));
+        assert!(
+            case.requests
+                .iter()
+                .any(|r| r.range().start % 64 != 0 && r.range().end > r.range().start + 64)
+        );
     }
 }

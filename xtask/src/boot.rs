@@ -248,7 +248,8 @@ fn read_lines(stream: impl std::io::Read + Send + 'static) -> mpsc::Receiver<Str
         let mut reader = BufReader::new(stream);
         loop {
             let mut line = Vec::new();
-            let read = std::io::Read::take(&mut reader, LINE_BYTES_MAX).read_until(b'\n', &mut line);
+            let read =
+                std::io::Read::take(&mut reader, LINE_BYTES_MAX).read_until(b'\n', &mut line);
             if !matches!(read, Ok(1..)) {
                 return;
             }

@@ -164,6 +164,9 @@ pub(crate) struct CiArgs {
     /// Leaves the virtual machines out: format, lints, tests, tidy.
     #[arg(long)]
     pub(crate) no_vm: bool,
+    /// Leaves `cargo test --workspace` out, because the caller has just run it.
+    #[arg(long)]
+    pub(crate) tests_done: bool,
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
 }

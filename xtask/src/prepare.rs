@@ -7,11 +7,11 @@ use reports::report::{Accelerator, KernelHeader, LockEntry, QemuFacts};
 use vmimage::archive::{Archive, ArchiveSpec};
 use vmimage::cache::Cache;
 use vmimage::image::{self, Image, ImageSpec};
+use vmimage::initramfs::Content;
 use vmimage::kernel::{self, Kernel, KernelSpec};
 use vmimage::machine::{self, QemuProgram};
 use vmimage::modules::ModuleRequest;
 use vmimage::qemu_install;
-use vmimage::initramfs::Content;
 use vmimage::userland::{GuestFile, Userland, UserlandRequest};
 
 use crate::cli::{Accel, SourceArgs};
@@ -101,7 +101,8 @@ impl Workshop {
         let image = self.image(&kernel)?;
         let header = KernelHeader {
             spec: typed.to_owned(),
-            release: Some(kernel.release.clone()).filter(|_| !matches!(spec, KernelSpec::Files { .. })),
+            release: Some(kernel.release.clone())
+                .filter(|_| !matches!(spec, KernelSpec::Files { .. })),
             packages: image.lock.iter().map(lock_entry).collect(),
             config_sha256: kernel.config_sha256.clone(),
             image_sha256: Some(image.sha256.clone()),
@@ -112,7 +113,10 @@ impl Workshop {
     fn spec(&self, typed: &str) -> Result<KernelSpec, Error> {
         let path = PathBuf::from(typed);
         if typed.contains('/') || path.is_file() {
-            return Ok(KernelSpec::Files { bzimage: path, modules_dir: self.sources.modules.clone() });
+            return Ok(KernelSpec::Files {
+                bzimage: path,
+                modules_dir: self.sources.modules.clone(),
+            });
         }
         KernelSpec::parse(typed).map_err(Error::usage)
     }
@@ -172,7 +176,8 @@ impl Workshop {
             data: words(&["etc/mke2fs.conf"]),
             family: None,
         };
-        let tools = Userland::from_archive(&self.archive, &request).map_err(Error::infrastructure)?;
+        let tools =
+            Userland::from_archive(&self.archive, &request).map_err(Error::infrastructure)?;
         userlands.insert(0, tools);
         self.userlands = Some(userlands);
         Ok(())

@@ -7,9 +7,9 @@ use std::time::Instant;
 use rand::Rng;
 use reports::budget::Budgets;
 use reports::event::Record;
-use reports::{KernelInput, RunInput, fold, remaining};
 use reports::plan::{DebugOptions, PROTOCOL_VERSION, Plan, PlannedScenario};
 use reports::report::{KernelHeader, Report, RunHeader};
+use reports::{KernelInput, RunInput, fold, remaining};
 
 use crate::boot::Boot;
 use crate::cli::{MachineArgs, SourceArgs};
@@ -43,8 +43,9 @@ pub(crate) fn run(request: &Request<'_>, progress: &Arc<Terminal>) -> Result<Don
         Some(path) => path.to_owned(),
         None => workspace::root().join("artifacts").join(&run_id),
     };
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| Error::infrastructure(format!("cannot make {}: {error}", folder.display())))?;
+    std::fs::create_dir_all(&folder).map_err(|error| {
+        Error::infrastructure(format!("cannot make {}: {error}", folder.display()))
+    })?;
     let mut workshop = Workshop::open(request.sources, progress)?;
     let emulator = workshop.emulator(request.machine.accel)?;
     progress.line(&format!(

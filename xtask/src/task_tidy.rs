@@ -138,7 +138,11 @@ mod tests {
         check_source("scenarios/src/x.rs", concat!("fn f() { unsa", "fe { g() } }"), &mut found);
         assert_eq!(found.len(), 2, "{found:?}");
         found.clear();
-        check_source("ublk/src/sys/x.rs", concat!("//! Why.\nunsa", "fe { g() } // TO", "DO"), &mut found);
+        check_source(
+            "ublk/src/sys/x.rs",
+            concat!("//! Why.\nunsa", "fe { g() } // TO", "DO"),
+            &mut found,
+        );
         assert_eq!(found.len(), 1, "{found:?}");
     }
 }

@@ -13,8 +13,11 @@ use crate::progress::Terminal;
 use crate::run::{Done, Request, run as run_request};
 
 /// What `vm-simple-e2e` runs: add, write, read, compare, delete.
-const SMOKE: &[&str] =
-    &["lifecycle/fresh-state", "data/request-sizes-around-the-buffer-limit", "lifecycle/stop-idle-by-sigterm"];
+const SMOKE: &[&str] = &[
+    "lifecycle/fresh-state",
+    "data/request-sizes-around-the-buffer-limit",
+    "lifecycle/stop-idle-by-sigterm",
+];
 
 pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
     let chosen = choose(&args.filters)?;

@@ -84,7 +84,11 @@ fn flush_makes_durable(context: &mut Context) -> Result<String, Stop> {
     Ok(format!("{} writes of {WRITE_BYTES} bytes, durable after one FLUSH", offsets.len()))
 }
 
-fn check_durable(context: &mut Context, disk: &VolatileDisk, offsets: &[usize]) -> Result<(), Stop> {
+fn check_durable(
+    context: &mut Context,
+    disk: &VolatileDisk,
+    offsets: &[usize],
+) -> Result<(), Stop> {
     let durable = disk.durable();
     for offset in offsets {
         let expected = signed(*offset, context.seed);

@@ -51,19 +51,24 @@ fn name_of(server: &ServerProcess) -> String {
 
 fn options_visible(context: &mut Context) -> Result<String, Stop> {
     let mut shown = Vec::new();
-    for (block_bytes, queues, max_io_kib) in [(512_u32, 1_u16, 128_u32), (4096, 2, 512)] {
+    let path = format!("/tmp/options-{}", std::process::id());
+    // A ramdisk has no volatile cache and says so; a file has one, with FUA.
+    let file = ["file", "--path", &path];
+    let variants: [(&[&str], u32, u16, u32, &str, &str); 2] =
+        [(&["ram"], 512, 1, 128, "write through", "0"), (&file, 4096, 2, 512, "write back", "1")];
+    for (target, block_bytes, queues, max_io_kib, write_cache, fua) in variants {
         let (block, queues_text) = (block_bytes.to_string(), queues.to_string());
         let max_io = format!("{max_io_kib}K");
-        let arguments = ["ram", "--size", "8M", "--block-size", &block, "--queues", &queues_text];
-        let arguments = [&arguments[..], &["--max-io-size", &max_io]].concat();
+        let arguments = ["--size", "8M", "--block-size", &block, "--queues", &queues_text];
+        let arguments = [target, &arguments[..], &["--max-io-size", &max_io]].concat();
         let server = ServerProcess::start(context, &arguments)?;
         let expected = [
             ("size", "16384".to_owned()),
             ("ro", "0".to_owned()),
             ("queue/logical_block_size", block.clone()),
             ("queue/max_hw_sectors_kb", max_io_kib.to_string()),
-            ("queue/write_cache", "write back".to_owned()),
-            ("queue/fua", "1".to_owned()),
+            ("queue/write_cache", write_cache.to_owned()),
+            ("queue/fua", fua.to_owned()),
             ("queue/rotational", "0".to_owned()),
         ];
         for (file, value) in expected {
@@ -73,7 +78,7 @@ fn options_visible(context: &mut Context) -> Result<String, Stop> {
         let discard: u64 =
             sysfs_block(&name_of(&server), "queue/discard_max_bytes")?.parse().unwrap_or(0);
         context.check(FailureKind::State, "discard_max_bytes is not 0", discard > 0)?;
-        shown.push(format!("{block_bytes} B x {queues} queues"));
+        shown.push(format!("{} {block_bytes} B x {queues}, {write_cache}", target[0]));
         server.stop(context)?;
     }
     Ok(shown.join(", "))
@@ -108,8 +113,7 @@ fn read_only(context: &mut Context) -> Result<String, Stop> {
 fn discard_and_zero(context: &mut Context) -> Result<String, Stop> {
     const TOOL: &str = "/sbin/blkdiscard";
     probe::program(TOOL)?;
-    let server =
-        ServerProcess::start(context, &["ram", "--size", "8M", "--block-size", "4096"])?;
+    let server = ServerProcess::start(context, &["ram", "--size", "8M", "--block-size", "4096"])?;
     let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
     let path = server.live.block_device.display().to_string();
     let mut content = AlignedBuffer::zeroed(1 << 20);

@@ -216,7 +216,11 @@ impl Rig {
     ///
     /// # Errors
     /// When STOP_DEV or an abort does not come.
-    pub fn stop_driven(&mut self, context: &mut Context, fetcher: &mut Fetcher) -> Result<(), Stop> {
+    pub fn stop_driven(
+        &mut self,
+        context: &mut Context,
+        fetcher: &mut Fetcher,
+    ) -> Result<(), Stop> {
         let pending = self.control.submit(Command::StopDev { dev_id: self.id })?;
         let result = self.drive(context, pending, fetcher)?;
         context.check_result("STOP_DEV", result, 0)?;
@@ -274,7 +278,9 @@ impl Rig {
             Stop::fail(FailureKind::Operation, format_args!("{what} of the round trip: {error}"))
         };
         let device = BlockDevice::open(&nodes(self.id).1, context.command_timeout())?;
-        for (offset, len) in [(0, 4096), (1 << 20, BUFFER_BYTES), ((3 << 20) + 512, 3 * BUFFER_BYTES)] {
+        for (offset, len) in
+            [(0, 4096), (1 << 20, BUFFER_BYTES), ((3 << 20) + 512, 3 * BUFFER_BYTES)]
+        {
             let mut written = AlignedBuffer::zeroed(len);
             fill(&mut written, offset / 512, 1, context.seed);
             device.write_at(offset, &written).map_err(|error| failed("write", error))?;

@@ -173,7 +173,11 @@ impl Fetcher {
     ///
     /// # Errors
     /// When none or another number comes.
-    pub fn only_completion(&mut self, context: &mut Context, what: &str) -> Result<Completion, Stop> {
+    pub fn only_completion(
+        &mut self,
+        context: &mut Context,
+        what: &str,
+    ) -> Result<Completion, Stop> {
         let completions = self.wait(1, context.command_timeout())?;
         context.check_eq(
             FailureKind::Completion,
@@ -259,15 +263,17 @@ impl Fetcher {
 
     fn perform(&self, tag: u16) -> i32 {
         let descriptor = self.descriptors.copy_out(tag);
-        let len = descriptor.nr_sectors as usize * 512;
-        let Ok(start) = usize::try_from(descriptor.start_sector * 512) else { return -EINVAL };
-        let Ok(mut disk) = self.disk.lock() else { return -EIO };
-        let buffer = self.buffer(tag);
         match descriptor.op() {
+            // Before any arithmetic: the sector of a FLUSH is all ones.
             Some(Op::Flush) => return 0,
             Some(Op::Read | Op::Write) => {}
             _ => return -EINVAL,
         }
+        let len = descriptor.nr_sectors as usize * 512;
+        let Some(start) = descriptor.start_sector.checked_mul(512) else { return -EINVAL };
+        let Ok(start) = usize::try_from(start) else { return -EINVAL };
+        let Ok(mut disk) = self.disk.lock() else { return -EIO };
+        let buffer = self.buffer(tag);
         let Some(bytes) = disk.get_mut(start..start + len).filter(|_| len <= BUFFER_BYTES) else {
             return -EIO;
         };

@@ -72,8 +72,10 @@ impl RawServer {
         tags: Range<u16>,
     ) -> Result<(), Stop> {
         self.spawn(rig, queue, tags.clone())?;
-        let fetched =
-            self.threads.last().map(|worker| worker.fetched.recv_timeout(context.command_timeout()));
+        let fetched = self
+            .threads
+            .last()
+            .map(|worker| worker.fetched.recv_timeout(context.command_timeout()));
         context.check(
             FailureKind::Completion,
             format_args!("tags {tags:?} of queue {queue} are fetched"),
@@ -86,16 +88,17 @@ impl RawServer {
         let (sender, fetched) = mpsc::channel();
         let (file, disk) = (Arc::clone(&self.file), Arc::clone(&self.disk));
         let (parts, counter) = (rig.parts(), Arc::clone(&completions));
-        let thread = std::thread::Builder::new().name(format!("raw-q{queue}")).spawn(move || {
-            let mut fetcher = Fetcher::on_disk(parts, &file, queue, false, disk)?;
-            fetcher.fetch_tags(tags)?;
-            let _ = sender.send(());
-            while !fetcher.all_aborted() {
-                let count = fetcher.serve_for(Duration::from_millis(200))?;
-                counter.fetch_add(count as u64, Ordering::Relaxed);
-            }
-            Ok(())
-        })?;
+        let thread =
+            std::thread::Builder::new().name(format!("raw-q{queue}")).spawn(move || {
+                let mut fetcher = Fetcher::on_disk(parts, &file, queue, false, disk)?;
+                fetcher.fetch_tags(tags)?;
+                let _ = sender.send(());
+                while !fetcher.all_aborted() {
+                    let count = fetcher.serve_for(Duration::from_millis(200))?;
+                    counter.fetch_add(count as u64, Ordering::Relaxed);
+                }
+                Ok(())
+            })?;
         self.threads.push(Worker { thread, completions, fetched });
         Ok(())
     }

@@ -237,7 +237,7 @@ impl ServerBuilder {
                 target: target.clone(),
                 info: info.clone(),
                 params: params.clone(),
-                queues: counters.iter().map(|queue| queue.snapshot()).collect(),
+                counters: counters.iter().map(|queue| queue.snapshot()).collect(),
             }
         };
         let socket = match self.socket {

@@ -46,7 +46,7 @@ pub enum StopError {
 #[non_exhaustive]
 pub struct StopReport {
     /// The final counters, per queue.
-    pub queues: Vec<CounterSnapshot>,
+    pub counters: Vec<CounterSnapshot>,
     /// Whether requests had to be given up because the device did not stop in time.
     pub forced: bool,
     /// Queues that had failed before the stop.
@@ -58,7 +58,7 @@ pub struct StopReport {
 impl StopReport {
     /// The counters of all queues together.
     pub fn total(&self) -> CounterSnapshot {
-        CounterSnapshot::total(&self.queues)
+        CounterSnapshot::total(&self.counters)
     }
 }
 
@@ -183,7 +183,7 @@ impl Server {
         // A queue that was ended by force did not fail by itself.
         let failures = failures.into_iter().filter(|failure| !(forced && failure.is_kill()));
         Ok(StopReport {
-            queues: self.counters(),
+            counters: self.counters(),
             forced,
             failures: failures.collect(),
             elapsed: started.elapsed(),

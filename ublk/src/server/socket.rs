@@ -155,7 +155,7 @@ mod tests {
             target: "null".into(),
             info: DeviceStatus::from(&DevInfo::new(1, 1, 4096, Features::empty())),
             params: ParamsStatus::from(&Params::default()),
-            queues: Vec::new(),
+            counters: Vec::new(),
         }
     }
 

@@ -19,7 +19,7 @@ pub struct Status {
     /// The parameters it was started with.
     pub params: ParamsStatus,
     /// The counters, one entry per queue, in order.
-    pub queues: Vec<CounterSnapshot>,
+    pub counters: Vec<CounterSnapshot>,
 }
 
 /// A device in words.
@@ -134,7 +134,7 @@ mod tests {
             target: "ram".into(),
             info: DeviceStatus::from(&info),
             params: ParamsStatus::from(&params),
-            queues: vec![CounterSnapshot::default(); 2],
+            counters: vec![CounterSnapshot::default(); 2],
         };
         assert_eq!(status.info.server_pid, None);
         assert_eq!(status.info.flags, ["USER_RECOVERY"]);
@@ -142,6 +142,10 @@ mod tests {
         assert_eq!(status.params.size_bytes, 64 << 20);
         assert!(status.params.volatile_cache && !status.params.fua);
         let json = serde_json::to_string(&status).unwrap();
+        // Others read these keys without this crate.
+        let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let keys: Vec<&String> = document.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["counters", "info", "params", "pid", "target"]);
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
     }
 

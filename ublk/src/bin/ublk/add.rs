@@ -32,7 +32,7 @@ enum Event {
         elapsed_ms: u64,
         failures: Vec<String>,
         total: CounterSnapshot,
-        queues: Vec<CounterSnapshot>,
+        counters: Vec<CounterSnapshot>,
     },
 }
 
@@ -144,7 +144,7 @@ fn finish(id: u32, wake: Option<Wake>, report: &StopReport, json: bool) -> Resul
             elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
             failures: failures.clone(),
             total,
-            queues: report.queues.clone(),
+            counters: report.counters.clone(),
         })?;
     } else {
         out::line(&format!(

@@ -26,7 +26,7 @@ struct ServerEntry {
     pid: u32,
     target: String,
     total: CounterSnapshot,
-    queues: Vec<CounterSnapshot>,
+    counters: Vec<CounterSnapshot>,
 }
 
 /// Lists all devices.
@@ -61,8 +61,8 @@ fn entry(control: &mut Control, id: u32) -> Option<Entry> {
     entry.server = read_status(&socket_path(id)).ok().map(|status| ServerEntry {
         pid: status.pid,
         target: status.target,
-        total: CounterSnapshot::total(&status.queues),
-        queues: status.queues,
+        total: CounterSnapshot::total(&status.counters),
+        counters: status.counters,
     });
     Some(entry)
 }
