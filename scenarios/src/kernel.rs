@@ -31,6 +31,19 @@ impl KernelRelease {
     pub fn at_least(self, major: u32, minor: u32) -> bool {
         (self.major, self.minor) >= (major, minor)
     }
+
+    /// Whether this kernel is of exactly the series `major.minor`.
+    #[must_use]
+    pub fn is_series(self, major: u32, minor: u32) -> bool {
+        (self.major, self.minor) == (major, minor)
+    }
+
+    /// Whether this kernel has a change that came with 7.0 and with the stable release `patch` of 6.12,
+    /// and not with the series between them.
+    #[must_use]
+    pub fn has_backport(self, patch: u32) -> bool {
+        self.at_least(7, 0) || (self.is_series(6, 12) && self.patch >= patch)
+    }
 }
 
 impl std::fmt::Display for KernelRelease {

@@ -7,6 +7,7 @@ use reports::budget::BudgetClass;
 use reports::plan::{Canary, Expectation};
 
 use crate::context::{Context, Stop};
+use crate::kernel::KernelRelease;
 
 /// Who is judged by a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub struct Scenario {
     pub budget: BudgetClass,
     /// For a canary: which disaster the harness must catch.
     pub canary: Option<Canary>,
+    /// A bug of somebody else that makes it fail on some kernels: where it is written down. There a pass
+    /// is an error, so that the entry goes when the bug does.
+    pub known_bug: fn(KernelRelease) -> Option<&'static str>,
     /// The scenario. `Ok` carries what was shown; the checks are counted by the context.
     pub run: fn(&mut Context) -> Result<String, Stop>,
 }
@@ -47,6 +51,7 @@ impl Scenario {
         family: Family::Driver,
         budget: BudgetClass::Quick,
         canary: None,
+        known_bug: |_| None,
         run: nothing,
     };
 
@@ -54,12 +59,13 @@ impl Scenario {
     pub const SERVER: Self =
         Self { family: Family::Server, budget: BudgetClass::Normal, ..Self::DRIVER };
 
-    /// What the fold must see of this scenario.
+    /// What the fold must see of this scenario on `kernel`, where that is known beforehand.
     #[must_use]
-    pub fn expectation(&self) -> Expectation {
-        match self.canary {
-            Some(canary) => Expectation::Canary { canary },
-            None => Expectation::Pass,
+    pub fn expectation(&self, kernel: Option<KernelRelease>) -> Expectation {
+        match (self.canary, kernel.and_then(self.known_bug)) {
+            (Some(canary), _) => Expectation::Canary { canary },
+            (None, Some(reference)) => Expectation::KnownBug { reference: reference.to_owned() },
+            (None, None) => Expectation::Pass,
         }
     }
 }

@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn a_panic_is_kept_wherever_it_is() {
         let mut text =
-            String::from("[    1.0] Kernel panic - not syncing: sysrq triggered crash\n");
+            String::from("[    1.000000] Kernel panic - not syncing: sysrq triggered crash\n");
         text.extend((0..100).map(|n| format!("line {n}\n")));
         let (kept, crash) = excerpt(&text);
         assert!(crash && kept.contains("sysrq triggered crash"));

@@ -1,5 +1,6 @@
 //! Everything a boot needs, made or found: QEMU, accelerator, kernel, programs, image.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use vmimage::archive::{Archive, ArchiveSpec};
 use vmimage::cache::Cache;
 use vmimage::image::{self, Image, ImageSpec};
 use vmimage::initramfs::Content;
-use vmimage::kernel::{self, Kernel, KernelSpec};
+use vmimage::kernel::{self, Kernel, KernelSpec, ResolvedKernel};
 use vmimage::machine::{self, QemuProgram};
 use vmimage::modules::ModuleRequest;
 use vmimage::qemu_install;
@@ -28,6 +29,7 @@ const MODULES_ON_DEMAND: &[&str] = &["null_blk", "ext4", "loop"];
 pub(crate) struct Workshop {
     archive: Archive,
     sources: SourceArgs,
+    resolved: BTreeMap<String, ResolvedKernel>,
     userlands: Option<Vec<Userland>>,
     programs: Option<GuestPrograms>,
     progress: Arc<Terminal>,
@@ -65,6 +67,7 @@ impl Workshop {
         Ok(Self {
             archive,
             sources: sources.clone(),
+            resolved: BTreeMap::new(),
             userlands: None,
             programs: None,
             progress: Arc::clone(progress),
@@ -92,17 +95,27 @@ impl Workshop {
         Ok(Emulator { program, accelerator, reason })
     }
 
-    /// The image of one kernel. Built once; the cache knows it by content afterwards.
-    pub(crate) fn kernel(&mut self, typed: &str) -> Result<Ready, Error> {
+    /// Which kernel is meant; asked once. Wrong names end here, before anything is downloaded for them.
+    pub(crate) fn resolve(&mut self, typed: &str) -> Result<ResolvedKernel, Error> {
+        if let Some(resolved) = self.resolved.get(typed) {
+            return Ok(resolved.clone());
+        }
         let spec = self.spec(typed)?;
         let resolved = kernel::resolve(&self.archive, &spec).map_err(Error::infrastructure)?;
+        self.resolved.insert(typed.to_owned(), resolved.clone());
+        Ok(resolved)
+    }
+
+    /// The image of one kernel. Built once; the cache knows it by content afterwards.
+    pub(crate) fn kernel(&mut self, typed: &str) -> Result<Ready, Error> {
+        let resolved = self.resolve(typed)?;
         self.progress.doing(&format!("kernel {typed}: {}", resolved.release));
         let kernel = kernel::fetch(&self.archive, &resolved).map_err(Error::infrastructure)?;
         let image = self.image(&kernel)?;
         let header = KernelHeader {
             spec: typed.to_owned(),
             release: Some(kernel.release.clone())
-                .filter(|_| !matches!(spec, KernelSpec::Files { .. })),
+                .filter(|_| !matches!(resolved.spec, KernelSpec::Files { .. })),
             packages: image.lock.iter().map(lock_entry).collect(),
             config_sha256: kernel.config_sha256.clone(),
             image_sha256: Some(image.sha256.clone()),

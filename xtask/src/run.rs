@@ -10,6 +10,7 @@ use reports::event::Record;
 use reports::plan::{DebugOptions, PROTOCOL_VERSION, Plan, PlannedScenario};
 use reports::report::{KernelHeader, Report, RunHeader};
 use reports::{KernelInput, RunInput, fold, remaining};
+use scenarios::kernel::KernelRelease;
 
 use crate::boot::Boot;
 use crate::cli::{MachineArgs, SourceArgs};
@@ -43,11 +44,14 @@ pub(crate) fn run(request: &Request<'_>, progress: &Arc<Terminal>) -> Result<Don
         Some(path) => path.to_owned(),
         None => workspace::root().join("artifacts").join(&run_id),
     };
+    let mut workshop = Workshop::open(request.sources, progress)?;
+    for typed in &request.kernels {
+        workshop.resolve(typed)?;
+    }
+    let emulator = workshop.emulator(request.machine.accel)?;
     std::fs::create_dir_all(&folder).map_err(|error| {
         Error::infrastructure(format!("cannot make {}: {error}", folder.display()))
     })?;
-    let mut workshop = Workshop::open(request.sources, progress)?;
-    let emulator = workshop.emulator(request.machine.accel)?;
     progress.line(&format!(
         "QEMU {} ({}), {}: {}",
         emulator.program.version, emulator.program.origin, emulator.accelerator, emulator.reason
@@ -108,19 +112,20 @@ impl Session<'_> {
     /// One kernel, from its image to the last boot its plan needs.
     fn kernel(&mut self, workshop: &mut Workshop, typed: &str) {
         let budgets = Budgets::scaled(self.emulator.scale());
-        let planned = plan_of(&self.request.scenarios, &budgets);
         let ready = match workshop.kernel(typed) {
             Ok(ready) => ready,
             Err(error) => {
                 // Said in the report, and the other kernels still run.
                 self.progress.line(&format!("kernel {typed}: {error}"));
                 let header = KernelHeader { spec: typed.to_owned(), ..KernelHeader::default() };
+                let planned = plan_of(&self.request.scenarios, &budgets, None);
                 let setup_error = Some(error.to_string());
                 self.kernels.push(KernelInput { header, planned, setup_error });
                 return;
             }
         };
         let kernel = u32::try_from(self.kernels.len()).unwrap_or(u32::MAX);
+        let planned = plan_of(&self.request.scenarios, &budgets, ready.header.release.as_deref());
         let total = planned.len();
         let input = KernelInput { header: ready.header.clone(), planned, setup_error: None };
         let mut retries_left = budgets.boot_retries_max;
@@ -167,11 +172,16 @@ impl Session<'_> {
 }
 
 /// The plan of one kernel.
-fn plan_of(scenarios: &[&'static scenarios::Scenario], budgets: &Budgets) -> Vec<PlannedScenario> {
+fn plan_of(
+    scenarios: &[&'static scenarios::Scenario],
+    budgets: &Budgets,
+    release: Option<&str>,
+) -> Vec<PlannedScenario> {
+    let kernel = release.and_then(KernelRelease::parse);
     let planned = |scenario: &&'static scenarios::Scenario| PlannedScenario {
         id: scenario.id.to_owned(),
         budget_ms: budgets.class_ms(scenario.budget),
-        expect: scenario.expectation(),
+        expect: scenario.expectation(kernel),
     };
     scenarios.iter().map(planned).collect()
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::report::{KernelReport, Report, ScenarioReport, Verdict};
+use crate::report::{KernelReport, Report, RunError, ScenarioReport, Verdict};
 
 use super::excerpt;
 use super::palette::Palette;
@@ -24,8 +24,15 @@ pub fn terminal(report: &Report, palette: Palette) -> String {
 }
 
 fn write_report(out: &mut String, report: &Report, palette: Palette) -> fmt::Result {
-    for kernel in &report.kernels {
-        write_kernel(out, kernel, palette)?;
+    for (index, kernel) in report.kernels.iter().enumerate() {
+        if could_not_begin(report, index) {
+            // One line instead of a table of one word; why it is so is said below, as a run error.
+            let title = palette.head(&words::kernel(kernel));
+            let planned = kernel.counts.planned;
+            writeln!(out, "{title}: nothing was booted, so none of the {planned} has a verdict\n")?;
+        } else {
+            write_kernel(out, kernel, palette)?;
+        }
     }
     write_red(out, report, palette)?;
     write_trouble(out, report, palette)?;
@@ -48,6 +55,12 @@ fn write_report(out: &mut String, report: &Report, palette: Palette) -> fmt::Res
     writeln!(out, "{}; {}; took {took}", words::canaries(report), words::boots(report))?;
     let status = palette.status(report.status, &report.status.as_str().to_uppercase());
     writeln!(out, "{status}: {}", words::one_line(&report.status_reason))
+}
+
+/// Whether a kernel has no boot for a reason that is told as a run error.
+fn could_not_begin(report: &Report, index: usize) -> bool {
+    let told = |error: &RunError| error.kernel.is_some_and(|kernel| kernel as usize == index);
+    report.kernels[index].boots.is_empty() && report.errors.iter().any(told)
 }
 
 fn write_kernel(out: &mut String, kernel: &KernelReport, palette: Palette) -> fmt::Result {
@@ -83,7 +96,10 @@ fn write_kernel(out: &mut String, kernel: &KernelReport, palette: Palette) -> fm
 }
 
 fn write_red(out: &mut String, report: &Report, palette: Palette) -> fmt::Result {
-    for (kernel, scenario) in report.scenarios().filter(|(_, s)| s.verdict.is_red()) {
+    let began = |(index, _): &(usize, &KernelReport)| !could_not_begin(report, *index);
+    let kernels = report.kernels.iter().enumerate().filter(began);
+    let all = kernels.flat_map(|(_, kernel)| kernel.scenarios.iter().map(move |s| (kernel, s)));
+    for (kernel, scenario) in all.filter(|(_, s)| s.verdict.is_red()) {
         let title = format!("{} on {}", scenario.id, words::kernel(kernel));
         let verdict = palette.verdict(scenario.verdict, &words::verdict(scenario));
         writeln!(out, "{verdict} {}", palette.head(&title))?;

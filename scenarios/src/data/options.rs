@@ -53,10 +53,10 @@ fn options_visible(context: &mut Context) -> Result<String, Stop> {
     let mut shown = Vec::new();
     let path = format!("/tmp/options-{}", std::process::id());
     // A ramdisk has no volatile cache and says so; a file has one, with FUA.
-    let file = ["file", "--path", &path];
-    let variants: [(&[&str], u32, u16, u32, &str, &str); 2] =
-        [(&["ram"], 512, 1, 128, "write through", "0"), (&file, 4096, 2, 512, "write back", "1")];
-    for (target, block_bytes, queues, max_io_kib, write_cache, fua) in variants {
+    for (target, block_bytes, queues, max_io_kib, write_cache, fua) in [
+        (&["ram"][..], 512_u32, 1_u16, 128_u32, "write through", "0"),
+        (&["file", "--path", &path], 4096, 2, 512, "write back", "1"),
+    ] {
         let (block, queues_text) = (block_bytes.to_string(), queues.to_string());
         let max_io = format!("{max_io_kib}K");
         let arguments = ["--size", "8M", "--block-size", &block, "--queues", &queues_text];

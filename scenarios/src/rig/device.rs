@@ -180,8 +180,8 @@ impl Rig {
     ///
     /// # Errors
     /// When it does not.
-    pub fn finish_start(&mut self, context: &mut Context, pending: Pending) -> Result<(), Stop> {
-        let result = result_of(self.control.wait(&pending, context.command_timeout()).map(drop))?;
+    pub fn finish_start(&mut self, context: &mut Context, pending: &Pending) -> Result<(), Stop> {
+        let result = result_of(self.control.wait(pending, context.command_timeout()).map(drop))?;
         context.check_result("START_DEV", result, 0)
     }
 
@@ -192,13 +192,13 @@ impl Rig {
     pub fn drive(
         &mut self,
         context: &mut Context,
-        pending: Pending,
+        pending: &Pending,
         fetcher: &mut Fetcher,
     ) -> Result<i32, Stop> {
         let begin = Instant::now();
         loop {
             fetcher.serve_for(Duration::from_millis(5))?;
-            match self.control.poll(&pending) {
+            match self.control.poll(pending) {
                 Ok(Some(_)) => return Ok(0),
                 Ok(None) if begin.elapsed() < context.command_timeout() => {}
                 Ok(None) => {
@@ -222,7 +222,7 @@ impl Rig {
         fetcher: &mut Fetcher,
     ) -> Result<(), Stop> {
         let pending = self.control.submit(Command::StopDev { dev_id: self.id })?;
-        let result = self.drive(context, pending, fetcher)?;
+        let result = self.drive(context, &pending, fetcher)?;
         context.check_result("STOP_DEV", result, 0)?;
         let begin = Instant::now();
         while !fetcher.all_aborted() && begin.elapsed() < context.command_timeout() {

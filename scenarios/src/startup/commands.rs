@@ -96,20 +96,14 @@ fn wrong_pid(context: &mut Context) -> Result<String, Stop> {
         .join()
         .map_err(|_| Stop::error("a thread panicked"))?;
     let wrong = [("pid 1", 1), ("a dead thread's id", other_thread), ("a dead pid", 4_194_000)];
-    let checked = context.kernel.at_least(6, 16);
     for (what, pid) in wrong {
         let mut rig = Rig::ready(context, 1, 2)?;
         let mut server = RawServer::open(context, &rig)?;
         server.serve(context, &rig, 0)?;
         let result = rig.start_result(context, pid)?;
+        context.step(format_args!("START_DEV with {what}: {}", errno(result)));
         let expected = if context.kernel.at_least(7, 0) { -EINVAL } else { 0 };
-        if checked && !context.kernel.at_least(7, 0) {
-            // The check came between 6.13 and 7.2; stable series differ, so both are right there.
-            let either = [0, -EINVAL].contains(&result);
-            context.check(FailureKind::Errno, format_args!("{what}: {}", errno(result)), either)?;
-        } else {
-            context.check_result(format_args!("START_DEV with {what}"), result, expected)?;
-        }
+        context.check_result(format_args!("START_DEV with {what}"), result, expected)?;
         if result != 0 {
             rig.start(context)?;
         }

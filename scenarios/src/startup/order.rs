@@ -106,7 +106,7 @@ fn start_before_fetch(context: &mut Context) -> Result<String, Stop> {
     server.serve(context, &rig, 0)?;
     rig.check_waiting(context, &pending, "START_DEV with one queue of two")?;
     server.serve(context, &rig, 1)?;
-    rig.finish_start(context, pending)?;
+    rig.finish_start(context, &pending)?;
     rig.check_round_trip(context)?;
     rig.tear_down(context, server)?;
     Ok("START waited for both queues".into())
@@ -119,7 +119,7 @@ fn start_while_fetching(context: &mut Context) -> Result<String, Stop> {
     let mut server = RawServer::open(context, &rig)?;
     server.begin(&rig, 0)?;
     server.begin(&rig, 1)?;
-    rig.finish_start(context, pending)?;
+    rig.finish_start(context, &pending)?;
     rig.check_round_trip(context)?;
     rig.tear_down(context, server)?;
     Ok("2 queues of 32 tags from two threads, START from a third".into())
@@ -143,7 +143,7 @@ fn one_tag_missing(context: &mut Context) -> Result<String, Stop> {
     )?;
     fetcher.fetch(DEPTH - 1)?;
     // 6.12 reads the partition table inside START_DEV, so somebody has to serve meanwhile.
-    let started = rig.drive(context, pending, &mut fetcher)?;
+    let started = rig.drive(context, &pending, &mut fetcher)?;
     context.check_result("START_DEV with 16 of 16 tags", started, 0)?;
     rig.stop_driven(context, &mut fetcher)?;
     drop(fetcher);

@@ -58,7 +58,7 @@ fn len_ignored(context: &mut Context) -> Result<String, Stop> {
         )?;
     }
     let pending = rig.start_begin()?;
-    let started = rig.drive(context, pending, &mut fetcher)?;
+    let started = rig.drive(context, &pending, &mut fetcher)?;
     context.check_result("START_DEV after them", started, 0)?;
     rig.stop_driven(context, &mut fetcher)?;
     drop(fetcher);
@@ -97,7 +97,7 @@ fn control_needs_wide(context: &mut Context) -> Result<String, Stop> {
         let mut fetcher = Fetcher::with_shape(&rig, &file, 0, sqe128)?;
         fetcher.fetch_all()?;
         let pending = rig.start_begin()?;
-        let started = rig.drive(context, pending, &mut fetcher)?;
+        let started = rig.drive(context, &pending, &mut fetcher)?;
         context.check_result(format_args!("START_DEV, SQE128 {sqe128}"), started, 0)?;
         rig.stop_driven(context, &mut fetcher)?;
         drop(fetcher);

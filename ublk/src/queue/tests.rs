@@ -69,7 +69,7 @@ fn every_operation_reaches_the_target_and_its_counter() {
         work(1 | 1 << 13, 8, 8),
         work(1, 16, 8),
         work(0, 8, 8),
-        work(2, 0, 0),
+        work(2, u64::MAX, 0),
         work(3, 0, 128),
         work(5 | 1 << 15, 8, 8),
         work(0, 8, 8),
@@ -188,7 +188,8 @@ impl Target for Bad {
 
 #[test]
 fn a_bad_target_costs_its_requests_and_never_the_queue() {
-    let requests = vec![work(0, 0, 1), work(0, 1, 1), work(0, 2, 1), work(2, 0, 0), work(0, 3, 1)];
+    let requests =
+        vec![work(0, 0, 1), work(0, 1, 1), work(0, 2, 1), work(2, u64::MAX, 0), work(0, 3, 1)];
     let (ended, answers, counters) = run(&Bad, 1, requests, |_| {});
     ended.unwrap();
     let results: Vec<i32> = answers.iter().map(|answer| answer.result).collect();
