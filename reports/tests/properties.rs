@@ -121,6 +121,11 @@ proptest! {
         let mut records = stream.records.clone();
         let at = 1 + at.index(records.len() - 1);
         let place = records[at - 1].clone();
+        // One exception is a rule and not a hole: a machine that crashed may have died while it wrote, so the
+        // beginning of a line is taken as that where a crashed boot ends.
+        let cut_off = lines.len() == 1
+            && serde_json::from_str::<serde_json::Value>(&lines[0]).is_err_and(|e| e.is_eof());
+        prop_assume!(!cut_off || !matches!(records[at].seen, Seen::BootEnded { .. }));
         for text in lines {
             records.insert(at, Record { seen: Seen::Line { text }, ..place.clone() });
         }

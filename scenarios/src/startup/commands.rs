@@ -102,7 +102,8 @@ fn wrong_pid(context: &mut Context) -> Result<String, Stop> {
         server.serve(context, &rig, 0)?;
         let result = rig.start_result(context, pid)?;
         context.step(format_args!("START_DEV with {what}: {}", errno(result)));
-        let expected = if context.kernel.at_least(7, 0) { -EINVAL } else { 0 };
+        // Seen: 0 on every 6.12 tried, EINVAL on 6.16.3 and all after it.
+        let expected = if context.kernel.at_least(6, 16) { -EINVAL } else { 0 };
         context.check_result(format_args!("START_DEV with {what}"), result, expected)?;
         if result != 0 {
             rig.start(context)?;

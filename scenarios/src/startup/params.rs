@@ -46,7 +46,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 type Spoil = fn(&mut Params);
 
-/// Accepted on 6.12.43 and on 6.16 to 6.18.15, refused on 6.12.94 to 6.12.117 and from 7.2 on, as seen.
+/// Accepted on 6.12.43 to 6.12.86 and on 6.16 to 6.18.15, refused on 6.12.94 to 6.12.117 and from 7.2 on, as
+/// seen.
 const BELOW_A_PAGE: &str = "max_sectors below a page";
 
 fn refused(context: &mut Context) -> Result<String, Stop> {
