@@ -26,8 +26,8 @@ impl BudgetClass {
     pub const fn base_ms(self) -> u64 {
         match self {
             Self::Quick => 10_000,
-            Self::Normal => 25_000,
-            Self::Long => 60_000,
+            Self::Normal => 15_000,
+            Self::Long => 30_000,
             Self::HangCanary => 3_000,
         }
     }

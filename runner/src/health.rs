@@ -68,7 +68,9 @@ impl KernelLog {
 fn record_text(record: &[u8]) -> String {
     let record = String::from_utf8_lossy(record);
     let text = record.split_once(';').map_or(&*record, |(_, text)| text);
-    text.lines().filter(|line| !line.starts_with(' ')).flat_map(|line| [line, "\n"]).collect()
+    // The text is the first line, whose own newlines are escaped; a call trace begins with a space there. What
+    // follows is the dictionary.
+    format!("{}\n", text.lines().next().unwrap_or_default())
 }
 
 /// Everything that is wrong after a scenario.
@@ -123,5 +125,11 @@ mod tests {
     fn records_lose_their_head_and_dictionary() {
         let record = b"4,1234,5678,-;WARNING: CPU: 0 at x\n SUBSYSTEM=block\n DEVICE=b259:0\n";
         assert_eq!(record_text(record), "WARNING: CPU: 0 at x\n");
+    }
+
+    /// Blocked-task evidence once came without its functions.
+    #[test]
+    fn a_line_of_a_call_trace_is_kept() {
+        assert_eq!(record_text(b"4,1,2,-; io_schedule+0x46/0x80\n"), " io_schedule+0x46/0x80\n");
     }
 }
