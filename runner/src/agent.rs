@@ -123,7 +123,8 @@ fn run_one(plan: &Plan, scenario: &PlannedScenario, events: &mut Events) -> io::
         let name = "stderr".into();
         events.send(GuestEvent::Evidence { id: id.clone(), name, text: complaints })?;
     }
-    for (name, mut text) in debug::end(&plan.debug) {
+    let kernel_log = log.as_ref().map_or("", KernelLog::seen);
+    for (name, mut text) in debug::end(&plan.debug, kernel_log) {
         cut(&mut text, plan.budgets.evidence_bytes_max);
         events.send(GuestEvent::Evidence { id: id.clone(), name: name.into(), text })?;
     }

@@ -35,8 +35,11 @@ pub(crate) fn begin(options: &DebugOptions) -> Vec<String> {
 }
 
 /// What was recorded, as (evidence name, text).
-pub(crate) fn end(options: &DebugOptions) -> Vec<(&'static str, String)> {
+pub(crate) fn end(options: &DebugOptions, kernel_log: &str) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
+    if options.dynamic_debug {
+        found.push(("kernel-log", kernel_log.to_owned()));
+    }
     if options.function_trace {
         let _ = fs::write(format!("{TRACING}/tracing_on"), "0");
         let trace = fs::read_to_string(format!("{TRACING}/trace"));

@@ -36,6 +36,11 @@ impl KernelLog {
         Ok(&self.seen[before..])
     }
 
+    /// Everything that was read so far.
+    pub(crate) fn seen(&self) -> &str {
+        &self.seen
+    }
+
     /// Everything logged since the log was opened.
     fn read_all(&mut self) -> io::Result<&str> {
         self.read_new()?;

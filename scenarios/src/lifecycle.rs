@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 use ublk::ctrl::Control;
-use ublk::server::Server;
+use ublk::server::{Server, StartupOrder};
 use ublk::target::RamTarget;
 use ublk::uapi::DevState;
 
@@ -22,6 +22,7 @@ use crate::probe;
 use crate::process::{ServerProcess, UBLK, check_no_nodes, remove_device};
 use crate::rig::{served, stop_served};
 use crate::scenario::Scenario;
+use crate::signature::{fill, first_difference};
 
 /// The group, in the order in which it is run.
 pub const SCENARIOS: &[Scenario] = &[
@@ -80,6 +81,27 @@ pub const SCENARIOS: &[Scenario] = &[
         covers: &["S7", "S8", "R:6"],
         budget: BudgetClass::Long,
         run: twenty_cycles,
+        ..Scenario::SERVER
+    },
+    Scenario {
+        id: "lifecycle/signals-do-not-lose-a-request",
+        title: "a server that is stopped and continued again and again under load loses nothing",
+        covers: &["S11", "cba6776"],
+        run: signal_storm,
+        ..Scenario::SERVER
+    },
+    Scenario {
+        id: "lifecycle/idle-server-does-not-wake",
+        title: "an idle server makes no system call, and its data is there after the gap",
+        covers: &["S12"],
+        run: idle_gap,
+        ..Scenario::SERVER
+    },
+    Scenario {
+        id: "lifecycle/each-startup-order-of-the-library",
+        title: "our server gets live in each legal order of FETCH and START_DEV",
+        covers: &["S10", "myth a", "myth b"],
+        run: startup_orders,
         ..Scenario::SERVER
     },
     Scenario {
@@ -332,6 +354,95 @@ fn twenty_cycles(context: &mut Context) -> Result<String, Stop> {
     Ok(format!(
         "{CYCLES} cycles, {descriptors} descriptors and {mappings} ring mappings throughout"
     ))
+}
+
+fn signal_storm(context: &mut Context) -> Result<String, Stop> {
+    const SIGNALS: u32 = 60;
+    let server = small(context)?;
+    let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
+    let pid = server.pid();
+    let storm = std::thread::spawn(move || {
+        for _ in 0..SIGNALS {
+            for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
+                if nix::sys::signal::kill(pid, signal).is_err() {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        true
+    });
+    let mut writes = 0_u64;
+    while !storm.is_finished() || writes < 64 {
+        let offset = (writes % 512) * 4096;
+        let mut written = AlignedBuffer::zeroed(4096);
+        fill(&mut written, offset / 512, writes + 1, context.seed);
+        device.write_at(offset, &written)?;
+        let mut read = AlignedBuffer::zeroed(4096);
+        device.read_at(offset, &mut read)?;
+        let told = first_difference(offset / 512, &read, &written);
+        context.check(
+            FailureKind::DataMismatch,
+            format_args!("what write {writes} wrote comes back: {told:?}"),
+            told.is_none(),
+        )?;
+        writes += 1;
+    }
+    let sent = storm.join().unwrap_or(false);
+    context.check(FailureKind::State, "the server outlived the signals", sent)?;
+    let errors = server.counters()?.errors;
+    context.check_eq(FailureKind::State, "requests with an error", &errors, &0)?;
+    drop(device);
+    server.stop(context)?;
+    Ok(format!("{writes} writes and reads between {SIGNALS} stops"))
+}
+
+fn idle_gap(context: &mut Context) -> Result<String, Stop> {
+    const GAP: Duration = Duration::from_secs(3);
+    let server = small(context)?;
+    let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
+    let mut written = AlignedBuffer::zeroed(64 << 10);
+    fill(&mut written, 0, 1, context.seed);
+    device.write_at(0, &written)?;
+    // The partition scan and whoever reacts to the new disk come to an end first.
+    std::thread::sleep(context.quiet());
+    let before = server.counters()?;
+    std::thread::sleep(GAP);
+    let after = server.counters()?;
+    context.check_eq(
+        FailureKind::State,
+        format_args!("io_uring_enter calls of the queues in {GAP:?} without a request"),
+        &(after.enters - before.enters),
+        &0,
+    )?;
+    let mut read = AlignedBuffer::zeroed(64 << 10);
+    device.read_at(0, &mut read)?;
+    let told = first_difference(0, &read, &written);
+    context.check(
+        FailureKind::DataMismatch,
+        format_args!("the data is there after the gap: {told:?}"),
+        told.is_none(),
+    )?;
+    drop(device);
+    server.stop(context)?;
+    Ok(format!("no call in {GAP:?}"))
+}
+
+fn startup_orders(context: &mut Context) -> Result<String, Stop> {
+    let orders =
+        [StartupOrder::FetchThenStart, StartupOrder::StartThenFetch, StartupOrder::Concurrent];
+    for order in orders {
+        let builder = Server::builder(ramdisk()?).queues(2).depth(16).startup_order(order);
+        let server = served(context, builder)?;
+        let device = BlockDevice::open(&server.block_device_path(), context.command_timeout())?;
+        let mut buffer = AlignedBuffer::zeroed(8192);
+        device.write_at(8192, &buffer)?;
+        device.read_at(8192, &mut buffer)?;
+        context.check(FailureKind::State, format_args!("{order:?} serves"), true)?;
+        drop(device);
+        stop_served(context, server)?;
+    }
+    Ok(format!("{} orders", orders.len()))
 }
 
 fn failed_start(context: &mut Context) -> Result<String, Stop> {

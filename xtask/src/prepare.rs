@@ -55,10 +55,13 @@ impl Workshop {
         let root = cache_dir(sources);
         let shared: Arc<dyn vmimage::progress::Progress> = progress.clone();
         let cache = Cache::open(root, shared).map_err(Error::infrastructure)?;
+        // A CI variable that is not set arrives as an empty text, and means "not given".
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let spec = ArchiveSpec {
-            uri: sources.archive.clone(),
-            suite: sources.suite.clone(),
-            keyring: sources.keyring.clone(),
+            uri: given(&sources.archive),
+            suite: given(&sources.suite),
+            // The keyring alone says nothing: without an archive the machine's own is used.
+            keyring: sources.keyring.clone().filter(|_| given(&sources.archive).is_some()),
         };
         let mut archive = Archive::open(&cache, spec);
         if sources.refresh {
