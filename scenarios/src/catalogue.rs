@@ -8,9 +8,10 @@ use crate::{canary, data, lifecycle, startup};
 
 /// All scenarios, in run order.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    let (fresh, lifecycle) = lifecycle::SCENARIOS.split_at(1);
+    let mut lifecycle = lifecycle::SCENARIOS.iter().copied().flatten();
+    let fresh = lifecycle.next();
     fresh
-        .iter()
+        .into_iter()
         .chain(startup::SCENARIOS.iter().copied().flatten())
         .chain(data::SCENARIOS.iter().copied().flatten())
         .chain(lifecycle)

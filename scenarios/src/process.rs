@@ -163,19 +163,32 @@ impl ServerProcess {
         }
     }
 
+    /// Waits for its end and checks that it is a clean one.
+    ///
+    /// # Errors
+    /// When it still runs after `timeout` or ended with another code than 0.
+    pub fn check_clean_end(
+        &mut self,
+        context: &mut Context,
+        timeout: Duration,
+    ) -> Result<(), Stop> {
+        let status = self.wait(timeout)?;
+        let said = self.complaints().join(" | ");
+        context.check(
+            FailureKind::State,
+            format_args!("the server ends with exit code 0 (it ended with {status}: {said})"),
+            status.success(),
+        )
+    }
+
     /// Stops it by SIGTERM and checks that it ends cleanly and leaves no node.
     ///
     /// # Errors
     /// When it does not.
     pub fn stop(mut self, context: &mut Context) -> Result<(), Stop> {
         self.signal(Signal::SIGTERM)?;
-        let status = self.wait(context.command_timeout() * 3)?;
-        let complaints = self.complaints().join(" | ");
-        context.check(
-            FailureKind::State,
-            format_args!("the server ends with exit code 0 (it ended with {status}: {complaints})"),
-            status.success(),
-        )?;
+        let timeout = context.command_timeout() * 3;
+        self.check_clean_end(context, timeout)?;
         check_no_nodes(context, self.live.id)
     }
 
