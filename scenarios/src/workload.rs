@@ -120,27 +120,35 @@ pub struct Shape {
 /// Largest request generated: 1 MiB, above every default `max_sectors`, so that splitting is exercised.
 pub const REQUEST_SECTORS_MAX: u32 = (1 << 20) / SECTOR_BYTES as u32;
 
+/// Largest request of a crowded case: short enough that a whole depth of them rarely collides.
+const CROWDED_SECTORS_MAX: u32 = 16;
+
 /// Cases for `shape`. Small requests are as likely as large ones, and a part of them lies around
-/// power-of-two boundaries, where splitting and stride mistakes live.
+/// power-of-two boundaries, where splitting and stride mistakes live. One case in three is crowded: many
+/// short requests, so that every tag is in flight.
 pub fn cases(shape: Shape) -> impl Strategy<Value = Case> {
     let (low, high) = shape.requests;
-    proptest::collection::vec(request(shape), low..=high)
-        .prop_map(move |requests| Case { requests, in_flight_max: shape.in_flight_max })
+    let crowded = (Just(CROWDED_SECTORS_MAX), high..=high * 2);
+    let mixed = (Just(REQUEST_SECTORS_MAX), low..=high);
+    prop_oneof![1 => crowded, 2 => mixed].prop_flat_map(move |(sectors_max, count)| {
+        proptest::collection::vec(request(shape, sectors_max), count.min(low)..=count)
+            .prop_map(move |requests| Case { requests, in_flight_max: shape.in_flight_max })
+    })
 }
 
-fn request(shape: Shape) -> impl Strategy<Value = Request> {
+fn request(shape: Shape, sectors_max: u32) -> impl Strategy<Value = Request> {
+    let range = move || range(shape, sectors_max);
     prop_oneof![
-        5 => range(shape).prop_map(|(start_sector, sectors)| Request::Write { start_sector, sectors }),
-        4 => range(shape).prop_map(|(start_sector, sectors)| Request::Read { start_sector, sectors }),
+        5 => range().prop_map(|(start_sector, sectors)| Request::Write { start_sector, sectors }),
+        4 => range().prop_map(|(start_sector, sectors)| Request::Read { start_sector, sectors }),
         1 => Just(Request::Flush),
     ]
 }
 
-fn range(shape: Shape) -> impl Strategy<Value = (u64, u32)> {
+fn range(shape: Shape, sectors_max: u32) -> impl Strategy<Value = (u64, u32)> {
     let block_sectors = shape.logical_block_bytes / SECTOR_BYTES as u32;
     let blocks = shape.device_sectors / u64::from(block_sectors);
-    let blocks_max =
-        (REQUEST_SECTORS_MAX / block_sectors).min(blocks.try_into().unwrap_or(u32::MAX));
+    let blocks_max = (sectors_max / block_sectors).min(blocks.try_into().unwrap_or(u32::MAX));
     let length = (0..=blocks_max.ilog2()).prop_flat_map(move |power| {
         let top = 1_u32 << power;
         (top / 2 + 1)..=top
@@ -148,7 +156,8 @@ fn range(shape: Shape) -> impl Strategy<Value = (u64, u32)> {
     let straddle = (any::<bool>(), 3_u32..16, any::<u64>());
     (length, straddle).prop_map(move |(length, (at_boundary, power, place))| {
         let last = blocks - u64::from(length);
-        let start = if at_boundary {
+        // Boundaries are few, so a crowd of requests around them would collide and not be in flight together.
+        let start = if at_boundary && sectors_max > CROWDED_SECTORS_MAX {
             // Half before a boundary of 2^power blocks and half behind it.
             let boundary = (place % blocks) >> power << power;
             boundary.saturating_sub(u64::from(length / 2)).min(last)
@@ -212,5 +221,18 @@ mod tests {
                 .iter()
                 .any(|r| r.range().start % 64 != 0 && r.range().end > r.range().start + 64)
         );
+    }
+
+    #[test]
+    fn crowded_cases_fill_the_whole_depth() {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let shape =
+            Shape { logical_block_bytes: 512, in_flight_max: 64, requests: (16, 96), ..SHAPE };
+        let deepest = (0..20)
+            .map(|_| cases(shape).new_tree(&mut runner).unwrap().current())
+            .flat_map(|case| case.waves())
+            .map(|wave| wave.len())
+            .max();
+        assert_eq!(deepest, Some(64));
     }
 }

@@ -48,6 +48,10 @@ const DIRECTORIES: [(&str, u32); 13] = [
 /// Directories that are links into `/usr`, so that both layouts of a distribution fit.
 const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 
+/// Images kept in the cache: more than a matrix of kernels needs, less than a day of changes to the agent
+/// would leave, at some 90 MiB each.
+const IMAGES_MAX: usize = 24;
+
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -155,7 +159,9 @@ pub fn build(cache: &Cache, spec: &ImageSpec<'_>) -> Result<Image, ImageError> {
         fsio::write(&lists, &text.map_err(std::io::Error::from).at("write", &lists)?)?;
         Ok::<_, ImageError>(())
     })?;
-    of_entry(spec.kernel, &entry, lock)
+    let image = of_entry(spec.kernel, &entry, lock)?;
+    cache.keep_newest("image", IMAGES_MAX, &entry)?;
+    Ok(image)
 }
 
 fn of_entry(kernel: &Kernel, entry: &Entry, lock: Vec<LockEntry>) -> Result<Image, ImageError> {

@@ -204,6 +204,25 @@ impl Cache {
         Ok(Entry { dir, manifest })
     }
 
+    /// Removes the oldest entries of `kind` beyond the `keep` newest, but never `in_use`. For kinds that are rebuilt with every
+    /// change of the source and would fill the disk; what is removed in error is only built again.
+    pub fn keep_newest(&self, kind: &str, keep: usize, in_use: &Entry) -> Result<(), CacheError> {
+        let dir = self.root.join("entries").join(kind);
+        let mut entries: Vec<_> = fs::read_dir(&dir)
+            .at("list", &dir)?
+            .flatten()
+            .filter_map(|found| Some((found.metadata().ok()?.modified().ok()?, found.path())))
+            .collect();
+        entries.sort();
+        let surplus = entries.len().saturating_sub(keep);
+        for (_, path) in entries.into_iter().take(surplus) {
+            if path != in_use.dir {
+                fsio::remove_tree(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs `work` while holding a named lock of this cache, waiting for other processes.
     pub fn locked<T, E: From<CacheError>>(
         &self,

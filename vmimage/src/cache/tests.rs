@@ -129,3 +129,18 @@ fn too_little_space_names_the_directory_and_the_bytes() {
     assert!(error.contains(&format!("{} bytes needed", u64::MAX)), "{error}");
     assert!(cache.require_space(1).is_ok());
 }
+
+#[test]
+fn the_oldest_entries_go_and_the_one_in_use_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = open(root.path());
+    let built: Vec<Entry> = (0..4)
+        .map(|n| {
+            std::thread::sleep(Duration::from_millis(20));
+            cache.get_or_build("image", &Key::new([n.to_string()]), &["vmlinuz"], fill).unwrap()
+        })
+        .collect();
+    cache.keep_newest("image", 2, &built[0]).unwrap();
+    let there: Vec<bool> = built.iter().map(|entry| entry.dir.exists()).collect();
+    assert_eq!(there, [true, false, true, true]);
+}
