@@ -168,35 +168,54 @@ impl Workshop {
         self.programs.clone().ok_or_else(|| Error::infrastructure("no guest programs"))
     }
 
-    /// fio, file system tools and a shell, with their libraries.
+    /// fio, file system tools and a shell, with their libraries. Who brings a fio may have no archive at all:
+    /// then the rest is left out, and the scenarios that need it say so.
     fn load_userlands(&mut self) -> Result<(), Error> {
         if self.userlands.is_some() {
             return Ok(());
         }
+        let userlands = match self.sources.fio.clone() {
+            None => vec![self.tools(&["fio"])?],
+            Some(fio) => {
+                let own = Userland::from_host(&fio, "fio").map_err(Error::infrastructure)?;
+                match self.tools(&[]).or_else(|error| self.shell_of_this_machine(&error)) {
+                    Ok(tools) => vec![tools, own],
+                    Err(error) => {
+                        // A program of another machine is started by a script, and nothing reads it.
+                        self.progress.line(&format!("note: fio and tools are left out: {error}"));
+                        Vec::new()
+                    }
+                }
+            }
+        };
+        self.userlands = Some(userlands);
+        Ok(())
+    }
+
+    fn tools(&self, more: &[&str]) -> Result<Userland, Error> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let mut packages = vec!["e2fsprogs", "util-linux", "busybox-static"];
-        let mut programs = vec!["mkfs.ext4", "e2fsck", "blkdiscard", "busybox"];
-        let mut userlands = Vec::new();
-        match &self.sources.fio {
-            Some(path) => {
-                userlands.push(Userland::from_host(path, "fio").map_err(Error::infrastructure)?);
-            }
-            None => {
-                packages.push("fio");
-                programs.push("fio");
-            }
-        }
         let request = UserlandRequest {
-            packages: words(&packages),
-            programs: words(&programs),
+            packages: words(&[&["e2fsprogs", "util-linux", "busybox-static"], more].concat()),
+            programs: words(&[&["mkfs.ext4", "e2fsck", "blkdiscard", "busybox"], more].concat()),
             data: words(&["etc/mke2fs.conf"]),
             family: None,
         };
-        let tools =
-            Userland::from_archive(&self.archive, &request).map_err(Error::infrastructure)?;
-        userlands.insert(0, tools);
-        self.userlands = Some(userlands);
-        Ok(())
+        Userland::from_archive(&self.archive, &request).map_err(Error::infrastructure)
+    }
+
+    /// A statically linked busybox of this machine, in place of the archive's tools.
+    fn shell_of_this_machine(&self, without: &Error) -> Result<Userland, Error> {
+        let places = ["/bin/busybox", "/usr/bin/busybox", "/sbin/busybox"];
+        let found = places.iter().map(PathBuf::from).find(|path| path.is_file());
+        let Some(path) = found else {
+            let message = format!("{without}; and this machine has no busybox");
+            return Err(Error::infrastructure(message));
+        };
+        self.progress
+            .line(&format!("note: tools are left out, busybox is this machine's: {without}"));
+        let file =
+            GuestFile { guest: "/bin/busybox".into(), content: Content::Path(path), mode: 0o755 };
+        Ok(Userland { files: vec![file], symlinks: Vec::new(), lock: Vec::new() })
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rand::Rng;
 use reports::budget::Budgets;
-use reports::event::Record;
+use reports::event::{BootEnd, Record, Seen};
 use reports::plan::{DebugOptions, PROTOCOL_VERSION, Plan, PlannedScenario};
 use reports::report::{KernelHeader, Report, RunHeader};
 use reports::{KernelInput, RunInput, fold, remaining};
@@ -161,7 +161,8 @@ impl Session<'_> {
             }
             .run(&mut self.records);
             if !ready_in_time {
-                if retries_left == 0 {
+                // A QEMU that does not start will not start the next time either.
+                if retries_left == 0 || self.records.last().is_some_and(is_infrastructure) {
                     break;
                 }
                 retries_left -= 1;
@@ -169,6 +170,10 @@ impl Session<'_> {
         }
         self.kernels.push(input);
     }
+}
+
+fn is_infrastructure(record: &Record) -> bool {
+    matches!(record.seen, Seen::BootEnded { end: BootEnd::Infrastructure { .. }, .. })
 }
 
 /// The plan of one kernel.
