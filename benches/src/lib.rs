@@ -3,6 +3,8 @@
 //! The library part of this package is the list of the job files, so that a renamed or broken one is seen
 //! by `cargo test` and not by a performance run at night.
 
+#![forbid(unsafe_code)]
+
 /// Job files in `benches/fio`, by name and content.
 pub const FIO_JOBS: &[(&str, &str)] = &[("randrw-4k", include_str!("../fio/randrw-4k.fio"))];
 

@@ -20,6 +20,8 @@
 //! Output goes the other way: [`Capture::parse`] takes what fio wrote, [`Capture::validate`] says what
 //! is wrong with it, and [`Capture::summary`] gives numbers only when nothing is.
 
+#![forbid(unsafe_code)]
+
 mod capture;
 mod direction;
 mod distribution;

@@ -4,6 +4,8 @@
 //! the [`plan`] into a [`report`], and nothing else in the workspace decides a verdict. The renderers
 //! only format a report that is already decided.
 
+#![forbid(unsafe_code)]
+
 pub mod budget;
 pub mod event;
 mod fold;

@@ -4,6 +4,8 @@
 //! own. Driver scenarios speak the raw protocol and judge the kernel; server scenarios drive a block
 //! device and a process and judge whoever serves it.
 
+#![forbid(unsafe_code)]
+
 pub mod block;
 pub mod canary;
 pub mod catalogue;

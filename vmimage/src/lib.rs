@@ -10,6 +10,8 @@
 //! [`kernel::fetch`], [`userland::Userland`], [`image::build`], [`qemu_install::provide`], and then
 //! [`machine`].
 
+#![forbid(unsafe_code)]
+
 pub mod archive;
 pub mod cache;
 pub mod command;

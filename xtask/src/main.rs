@@ -1,5 +1,7 @@
 //! `cargo xtask`: the commands people type. Thin: it plans, calls, and ends with the report's code.
 
+#![forbid(unsafe_code)]
+
 mod boot;
 mod cli;
 mod console;
