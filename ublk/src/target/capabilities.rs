@@ -19,6 +19,10 @@ pub struct Capabilities {
     pub read_only: bool,
     /// Seeks cost; the kernel then prefers sequential I/O.
     pub rotational: bool,
+    /// It can say where its bytes are ([`extents`](super::Target::extents)), so that zero copy can serve it.
+    pub extents: bool,
+    /// It neither looks at what is written nor fills what is read, so that nothing need be moved for it.
+    pub ignores_data: bool,
     /// The smallest logical block it can serve, in bytes, a power of two. 512 unless the storage below
     /// is coarser, as a file opened with O_DIRECT may be.
     pub logical_block_bytes_min: u32,
@@ -35,6 +39,8 @@ impl Default for Capabilities {
             write_zeroes: false,
             read_only: false,
             rotational: false,
+            extents: false,
+            ignores_data: false,
             logical_block_bytes_min: 512,
             discard_granularity_bytes: 0,
         }

@@ -117,6 +117,7 @@ impl FileTarget {
             rotational: false,
             logical_block_bytes_min,
             discard_granularity_bytes: 4096,
+            ..Capabilities::default()
         };
         Ok(Self { file, size_bytes, capabilities })
     }

@@ -35,15 +35,19 @@
 mod capabilities;
 mod decision;
 mod errno;
+mod extent;
 mod file;
 mod null;
 mod ram;
 
+use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 pub use capabilities::Capabilities;
 pub use decision::CommitDecision;
 pub use errno::errno_of;
+pub use extent::{Extent, Extents};
 pub use file::{FileOptions, FileTarget, FileTargetError};
 pub use null::NullTarget;
 pub use ram::{RamTarget, RamTargetError};
@@ -109,6 +113,30 @@ pub trait Target: Send + Sync {
         Err(errno::unsupported())
     }
 
+    /// The files that [`extents`](Self::extents) speaks of. Asked once by each thread that serves; what is
+    /// named by its index here must stay the same file.
+    fn files(&self) -> Vec<Arc<File>> {
+        Vec::new()
+    }
+
+    /// Where a range is in [`files`](Self::files): for a read where its bytes are to be taken from, for a
+    /// write where they are to be put. Called instead of [`read`](Self::read) and [`write`](Self::write),
+    /// only with [`Capabilities::extents`], where data moves without passing through this process (zero
+    /// copy); it must lead to the same bytes. With `fua` the kernel makes the write durable.
+    ///
+    /// # Errors
+    /// Whatever the application should see; EOPNOTSUPP by default.
+    fn extents(
+        &self,
+        op: Op,
+        offset_bytes: u64,
+        len_bytes: u32,
+        extents: &mut Extents,
+    ) -> io::Result<()> {
+        let _ = (op, offset_bytes, len_bytes, extents);
+        Err(errno::unsupported())
+    }
+
     /// A seam for fault injection: called with the result of each request before it goes to the kernel.
     /// The default commits it. Tests of a harness override it to lie, or to never answer; nothing else
     /// should.
@@ -145,6 +173,20 @@ impl<T: Target + ?Sized> Target for std::sync::Arc<T> {
 
     fn write_zeroes(&self, offset_bytes: u64, len_bytes: u64, may_unmap: bool) -> io::Result<()> {
         (**self).write_zeroes(offset_bytes, len_bytes, may_unmap)
+    }
+
+    fn files(&self) -> Vec<Arc<File>> {
+        (**self).files()
+    }
+
+    fn extents(
+        &self,
+        op: Op,
+        offset_bytes: u64,
+        len_bytes: u32,
+        extents: &mut Extents,
+    ) -> io::Result<()> {
+        (**self).extents(op, offset_bytes, len_bytes, extents)
     }
 
     fn before_commit(&self, queue: u16, tag: u16, op: Op, result: i32) -> CommitDecision {

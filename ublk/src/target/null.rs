@@ -30,7 +30,12 @@ impl Target for NullTarget {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { discard: true, write_zeroes: self.fill, ..Capabilities::default() }
+        Capabilities {
+            discard: true,
+            write_zeroes: self.fill,
+            ignores_data: !self.fill,
+            ..Capabilities::default()
+        }
     }
 
     fn read(&self, _offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()> {
