@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::{DeviceError, Step};
 use super::{CharDevice, DeviceSpec};
 use crate::ctrl::{Command, Control, CtrlError, Pending, char_path};
-use crate::queue::{KillSwitch, QueueCounters, QueueTicket};
+use crate::queue::{KillSwitch, QueueCounters, QueueTicket, TagSet};
 use crate::uapi::{DEV_ID_AUTO, DevInfo, Params};
 
 /// How long a device's node may take to appear and be accessible.
@@ -82,12 +82,15 @@ impl Core {
             tickets.push(QueueTicket {
                 queue,
                 depth: self.info.queue_depth,
+                tags: TagSet::all(self.info.queue_depth),
                 io_desc_size: self.info.io_desc_stride_bytes(),
                 buffer_len_bytes: self.info.max_io_buf_bytes,
                 affinity,
                 char_device: Arc::clone(&char_device),
                 counters: Arc::new(QueueCounters::default()),
+                features: self.info.flags,
                 kill_switch: Arc::clone(&self.kill_switch),
+                files: Vec::new(),
             });
         }
         Ok(tickets)

@@ -15,6 +15,8 @@ pub struct Descriptor {
     pub fua: bool,
     /// A write-zeroes that must not give the storage back.
     pub no_unmap: bool,
+    /// Its pages were to be registered with the ring and are not. Available since Linux 6.16.
+    pub needs_registration: bool,
 }
 
 impl Descriptor {
@@ -33,6 +35,7 @@ impl Descriptor {
             nr_sectors,
             fua: flags.contains(IoFlags::FUA),
             no_unmap: flags.contains(IoFlags::NOUNMAP),
+            needs_registration: flags.contains(IoFlags::NEED_REG_BUF),
         })
     }
 
@@ -47,6 +50,16 @@ impl Descriptor {
             Op::Read | Op::Write => self.len_bytes(),
             _ => 0,
         }
+    }
+
+    /// Whether it comes with bytes for the server.
+    pub fn brings_data(&self) -> bool {
+        matches!(self.op, Op::Write | Op::ZoneAppend)
+    }
+
+    /// Whether the server owes it bytes.
+    pub fn wants_data(&self) -> bool {
+        matches!(self.op, Op::Read | Op::ReportZones)
     }
 
     /// Where it begins, in bytes; none above what 64 bits hold.

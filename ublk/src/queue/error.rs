@@ -20,6 +20,14 @@ pub enum QueueError {
         /// Why not.
         source: io::Error,
     },
+    /// The target wants bytes, and the device's data mode keeps them away from the server.
+    #[error(
+        "queue {queue}: zero copy needs a target that says where its bytes are (extents), or user copy beside it"
+    )]
+    NoBytes {
+        /// The queue.
+        queue: u16,
+    },
     /// The ring failed.
     #[error("queue {queue}: io_uring_enter failed: {source}")]
     Ring {

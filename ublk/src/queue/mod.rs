@@ -1,17 +1,18 @@
-//! The data plane: one queue of a device, on one thread.
+//! The data plane: what one thread serves.
 //!
-//! A [`QueueTicket`] travels to the thread that shall serve the queue; there it becomes a [`Queue`],
-//! which never leaves it: the kernel binds each tag to the task that fetched it. A queue yields
-//! [`Request`]s. Each must be completed, and is completed with EIO when it is dropped instead, so that
+//! A [`QueueTicket`] travels to the thread that shall serve the queue; there it becomes a [`Worker`],
+//! which never leaves it: the kernel binds each tag to the task that fetched it. Several tickets, of one
+//! device or of many, make one worker ([`Worker::open`]); one ticket can be split into shares for
+//! several ([`QueueTicket::split`]). A worker yields [`Request`]s. Each must be completed, and is completed with EIO when it is dropped instead, so that
 //! neither an early return nor a panic loses a tag.
 //!
 //! ```no_run
 //! # fn serve(ticket: ublk::queue::QueueTicket) -> Result<(), ublk::queue::QueueError> {
 //! use ublk::target::Op;
 //!
-//! let mut queue = ticket.open()?;
-//! queue.fetch_all()?;
-//! while let Some(mut request) = queue.next_request()? {
+//! let mut worker = ticket.open()?;
+//! worker.fetch_all()?;
+//! while let Some(mut request) = worker.next_request()? {
 //!     if request.op() == Op::Read {
 //!         request.buffer().fill(0);
 //!     }
@@ -22,41 +23,48 @@
 //! # }
 //! ```
 //!
-//! A queue cannot leave its thread:
+//! A worker cannot leave its thread:
 //!
 //! ```compile_fail
 //! fn must_be_send<T: Send>() {}
-//! must_be_send::<ublk::queue::Queue>();
+//! must_be_send::<ublk::queue::Worker>();
 //! ```
 //!
 //! The loop costs one `io_uring_enter` per batch of requests, and no allocation, lock or timer.
 
 mod affinity;
+mod answer;
 mod counters;
 mod descriptor;
-mod engine;
 mod error;
 mod execute;
 mod kill;
 mod port;
 mod request;
 mod serve;
+mod task;
 mod ticket;
+mod worker;
 
 #[cfg(test)]
 mod double;
 #[cfg(test)]
+mod mode_tests;
+#[cfg(test)]
 mod tests;
 
 pub use affinity::pin_to;
+pub use answer::Answer;
 pub use counters::{CounterSnapshot, QueueCounters};
 pub use descriptor::Descriptor;
-pub use engine::Queue;
 pub use error::QueueError;
 pub use execute::execute;
 pub use kill::KillSwitch;
 pub use port::{KernelPort, Port};
 pub use request::Request;
+pub use task::AsyncRequest;
 pub use ticket::QueueTicket;
+pub use worker::Worker;
 
-pub use crate::sys::queue_ring::Completion;
+pub use crate::sys::lane::{TagSet, Transfer};
+pub use crate::sys::worker_ring::Completion;

@@ -1,20 +1,23 @@
-//! The seam between the logic of a queue and what carries it: the kernel, or a double in tests.
+//! The seam between the logic of a worker and what carries it: the kernel, or a double in tests.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use super::Completion;
 use crate::sys::desc::DescArea;
-use crate::sys::queue_ring::QueueRing;
+use crate::sys::gate::{Holder, SharedBuffer};
+use crate::sys::lane::TagSet;
+use crate::sys::worker_ring::{Operation, WorkerRing};
 use crate::tag::Command;
 use crate::uapi::IoDesc;
 
-/// What a [`Queue`](super::Queue) needs below it.
+/// What a [`Worker`](super::Worker) needs below it. A slot is a tag of one of the queues it serves.
 pub trait Port {
     /// Queues a command for the next submission.
     ///
     /// # Errors
     /// As the ring says.
-    fn push(&mut self, tag: u16, command: Command) -> io::Result<()>;
+    fn push(&mut self, slot: u32, command: Command) -> io::Result<()>;
 
     /// Submits what is queued and waits for `want` completions.
     ///
@@ -25,26 +28,69 @@ pub trait Port {
     /// The next completion that is there.
     fn next_completion(&mut self) -> Option<Completion>;
 
-    /// A copy of a tag's descriptor. Meant only between its completion and its commit.
-    fn descriptor(&mut self, tag: u16) -> IoDesc;
+    /// A copy of a slot's descriptor. Meant only between its completion and its commit.
+    fn descriptor(&mut self, slot: u32) -> IoDesc;
 
-    /// A tag's buffer; none while the kernel has it, or where it is shorter than `len_bytes`.
-    fn buffer(&mut self, tag: u16, len_bytes: usize) -> Option<&mut [u8]>;
+    /// A slot's buffer; none while somebody else has it, or where it is shorter than `len_bytes`.
+    fn buffer(&mut self, slot: u32, len_bytes: usize) -> Option<&mut [u8]>;
+
+    /// Moves bytes between a slot's buffer and its request, where the kernel does not.
+    ///
+    /// # Errors
+    /// As the character device says.
+    fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()>;
+
+    /// Completions that are there.
+    fn ready(&mut self) -> usize;
 
     /// How often the kernel was entered.
     fn enters(&self) -> u64;
+
+    /// Starts an operation of a slot's task.
+    ///
+    /// # Errors
+    /// As the ring says.
+    fn start(&mut self, slot: u32, index: u8, operation: Operation) -> io::Result<()>;
+
+    /// Takes a request's pages out of the ring's table.
+    ///
+    /// # Errors
+    /// As the ring says.
+    fn unregister(&mut self, slot: u32) -> io::Result<()>;
+
+    /// A task's way to its slot's buffer.
+    fn shared_buffer(&mut self, slot: u32) -> Option<SharedBuffer>;
+
+    /// Gives a slot's turn to its task or takes it back; not while something is under way.
+    fn pass_to(&mut self, slot: u32, holder: Holder) -> bool;
+
+    /// Asks for one [`Completion::Wake`] when the descriptor is readable.
+    ///
+    /// # Errors
+    /// As the ring says.
+    fn arm_wake(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
 }
 
-/// A queue of a real device.
+/// The descriptors of one lane.
+#[derive(Debug)]
+pub(super) struct LaneDescriptors {
+    pub(super) area: DescArea,
+    pub(super) tags: TagSet,
+    pub(super) first_slot: u32,
+}
+
+/// Queues of real devices.
 #[derive(Debug)]
 pub struct KernelPort {
-    pub(super) ring: QueueRing,
-    pub(super) descriptors: DescArea,
+    pub(super) ring: WorkerRing,
+    pub(super) lanes: Vec<LaneDescriptors>,
+    /// The lane of each slot.
+    pub(super) lane_of: Box<[u16]>,
 }
 
 impl Port for KernelPort {
-    fn push(&mut self, tag: u16, command: Command) -> io::Result<()> {
-        self.ring.push(tag, command)
+    fn push(&mut self, slot: u32, command: Command) -> io::Result<()> {
+        self.ring.push(slot, command)
     }
 
     fn submit_and_wait(&mut self, want: u32) -> io::Result<()> {
@@ -55,15 +101,44 @@ impl Port for KernelPort {
         self.ring.next_completion()
     }
 
-    fn descriptor(&mut self, tag: u16) -> IoDesc {
-        self.descriptors.copy_out(tag)
+    fn descriptor(&mut self, slot: u32) -> IoDesc {
+        let lane = &self.lanes[usize::from(self.lane_of[slot as usize])];
+        lane.area.copy_out(lane.tags.tag((slot - lane.first_slot) as u16))
     }
 
-    fn buffer(&mut self, tag: u16, len_bytes: usize) -> Option<&mut [u8]> {
-        self.ring.buffer(tag, len_bytes)
+    fn buffer(&mut self, slot: u32, len_bytes: usize) -> Option<&mut [u8]> {
+        self.ring.buffer(slot, len_bytes)
+    }
+
+    fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
+        self.ring.user_copy(slot, len_bytes, to_request)
+    }
+
+    fn ready(&mut self) -> usize {
+        self.ring.ready()
     }
 
     fn enters(&self) -> u64 {
         self.ring.enters()
+    }
+
+    fn start(&mut self, slot: u32, index: u8, operation: Operation) -> io::Result<()> {
+        self.ring.start(slot, index, operation)
+    }
+
+    fn unregister(&mut self, slot: u32) -> io::Result<()> {
+        self.ring.unregister(slot)
+    }
+
+    fn shared_buffer(&mut self, slot: u32) -> Option<SharedBuffer> {
+        self.ring.shared_buffer(slot)
+    }
+
+    fn pass_to(&mut self, slot: u32, holder: Holder) -> bool {
+        self.ring.pass_to(slot, holder)
+    }
+
+    fn arm_wake(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.ring.arm_wake(fd)
     }
 }

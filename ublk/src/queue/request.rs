@@ -1,31 +1,36 @@
 //! A request as a token: completing consumes it, dropping it completes it with EIO.
 
-use super::{Descriptor, KernelPort, Port, Queue, QueueError};
+use super::{Answer, Descriptor, KernelPort, Port, QueueError, Worker};
 use crate::target::Op;
 
 /// A request that waits for its answer.
 #[derive(Debug)]
 #[must_use = "a request that is dropped is answered with EIO"]
-pub struct Request<'q, P: Port = KernelPort> {
-    queue: &'q mut Queue<P>,
-    tag: u16,
+pub struct Request<'w, P: Port = KernelPort> {
+    worker: &'w mut Worker<P>,
+    slot: u32,
     descriptor: Descriptor,
     settled: bool,
 }
 
-impl<'q, P: Port> Request<'q, P> {
-    pub(super) fn new(queue: &'q mut Queue<P>, tag: u16, descriptor: Descriptor) -> Self {
-        Self { queue, tag, descriptor, settled: false }
+impl<'w, P: Port> Request<'w, P> {
+    pub(super) fn new(worker: &'w mut Worker<P>, slot: u32, descriptor: Descriptor) -> Self {
+        Self { worker, slot, descriptor, settled: false }
     }
 
     /// The queue it came through.
     pub fn queue_id(&self) -> u16 {
-        self.queue.id
+        self.worker.lane(self.slot).queue
     }
 
     /// Its tag.
     pub fn tag(&self) -> u16 {
-        self.tag
+        self.worker.tag_of(self.slot)
+    }
+
+    /// Which of the worker's tickets its queue came from, in their order: this tells devices apart.
+    pub fn ticket(&self) -> usize {
+        self.worker.lane_number(self.slot)
     }
 
     /// What is asked for.
@@ -44,44 +49,55 @@ impl<'q, P: Port> Request<'q, P> {
         i32::try_from(self.descriptor.len_bytes()).unwrap_or(i32::MAX)
     }
 
-    /// The request's bytes: to be filled by a read, filled for a write, empty for anything else.
+    /// The request's bytes: to be filled by a read, filled for a write, empty for anything else. It is
+    /// the same in every data mode in which bytes reach the server.
     pub fn buffer(&mut self) -> &mut [u8] {
         let len_bytes = self.descriptor.data_len_bytes() as usize;
+        if len_bytes == 0 {
+            return &mut [];
+        }
         // That it is there was checked before the request was made; and the tag is ours until commit.
-        self.queue.port.buffer(self.tag, len_bytes).unwrap_or_default()
+        self.worker.port.buffer(self.slot, len_bytes).unwrap_or_default()
     }
 
     /// Answers: bytes done, or a negative errno.
     ///
     /// # Errors
-    /// [`QueueError`] when the queue cannot go on.
-    pub fn complete(mut self, result: i32) -> Result<(), QueueError> {
-        self.settle(result)
+    /// [`QueueError`] when the worker cannot go on.
+    pub fn complete(self, result: i32) -> Result<(), QueueError> {
+        self.complete_with(Answer::from(result))
+    }
+
+    /// Answers, with where a zone append was put.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub fn complete_with(mut self, answer: Answer) -> Result<(), QueueError> {
+        self.settle(answer)
     }
 
     /// Never answers. The application waits until the server dies; for fault injection only.
     pub fn withhold(mut self) {
         self.settled = true;
-        self.queue.counters.withheld();
+        self.worker.lane(self.slot).counters.withheld();
     }
 
     pub(super) fn note_panic(&self) {
-        self.queue.counters.panicked();
+        self.worker.lane(self.slot).counters.panicked();
     }
 
-    fn settle(&mut self, result: i32) -> Result<(), QueueError> {
+    fn settle(&mut self, answer: Answer) -> Result<(), QueueError> {
         self.settled = true;
-        self.queue.counters.answered(&self.descriptor, result);
-        self.queue.commit(self.tag, result)
+        self.worker.answer(self.slot, &self.descriptor, answer)
     }
 }
 
 impl<P: Port> Drop for Request<'_, P> {
     fn drop(&mut self) {
         if !self.settled
-            && let Err(error) = self.settle(-libc::EIO)
+            && let Err(error) = self.settle(Answer::error(libc::EIO))
         {
-            self.queue.fail(error);
+            self.worker.fail(error);
         }
     }
 }

@@ -1,28 +1,149 @@
-//! From a request to a target and back: what panics becomes an answer too.
+//! From a request to a target and back, through either door: at once, or as a task while the ring moves
+//! its bytes. What panics becomes an answer too.
 
+use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Port, Queue, QueueError, Request, execute};
-use crate::target::{CommitDecision, Target};
+use super::task::{Outcome, Tasks, serve_by_extents};
+use super::worker::Event;
+use super::{Answer, AsyncRequest, Descriptor, Port, QueueError, Request, Worker, execute};
+use crate::target::{AsyncTarget, CommitDecision, Op, Target, errno_of};
 
-impl<P: Port> Queue<P> {
+impl<P: Port> Worker<P> {
     /// Serves until the kernel has ended every tag.
     ///
     /// # Errors
-    /// As [`next_request`](Queue::next_request). A target's errors and panics are answers, not errors.
+    /// [`QueueError::NoBytes`] for a target that no data mode of its device can serve; else as
+    /// [`next_request`](Worker::next_request). A target's errors and panics are answers, not errors.
     pub fn serve<T: Target + ?Sized>(&mut self, target: &T) -> Result<(), QueueError> {
-        let size_bytes = target.size_bytes();
-        while let Some(request) = self.next_request()? {
-            serve_one(request, target, size_bytes)?;
+        let targets = vec![target; self.lanes.len()];
+        self.serve_each(&targets)
+    }
+
+    /// Serves several devices: each ticket's queue with the target at its place.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    ///
+    /// # Panics
+    /// When there are fewer targets than tickets.
+    pub fn serve_each<T: Target + ?Sized>(&mut self, targets: &[&T]) -> Result<(), QueueError> {
+        assert!(targets.len() >= self.lanes.len(), "each ticket needs a target");
+        let mut by_extents = vec![false; self.lanes.len()];
+        for (lane, target) in targets.iter().enumerate().take(self.lanes.len()) {
+            let capabilities = target.capabilities();
+            self.set_capabilities(lane, &capabilities);
+            by_extents[lane] = capabilities.extents && !capabilities.ignores_data;
+            if !by_extents[lane] && !self.lanes[lane].has_bytes() {
+                return Err(QueueError::NoBytes { queue: self.lanes[lane].queue });
+            }
+        }
+        if !by_extents.contains(&true) {
+            while let Some(request) = self.next_request()? {
+                let target = targets[request.ticket()];
+                serve_one(request, target)?;
+            }
+            return Ok(());
+        }
+        let as_task = |lane: usize, descriptor: &Descriptor| {
+            by_extents[lane] && matches!(descriptor.op, Op::Read | Op::Write)
+        };
+        self.serve_tasks(
+            |lane, request| extents_outcome(targets[lane], request),
+            as_task,
+            |request| {
+                let target = targets[request.ticket()];
+                serve_one(request, target)
+            },
+        )
+    }
+
+    /// Serves an async target until the kernel has ended every tag.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub fn serve_async<T: AsyncTarget + ?Sized>(&mut self, target: &T) -> Result<(), QueueError> {
+        let capabilities = target.capabilities();
+        for lane in 0..self.lanes.len() {
+            self.set_capabilities(lane, &capabilities);
+        }
+        self.serve_tasks(
+            |_, request| async_outcome(target, request),
+            |_, _| true,
+            // Every request is a task.
+            |request| request.complete(-libc::EIO),
+        )
+    }
+
+    /// The loop with tasks: what `as_task` picks becomes one, the rest is served at once.
+    fn serve_tasks<F: Future<Output = Outcome>>(
+        &mut self,
+        make: impl Fn(usize, AsyncRequest) -> F,
+        as_task: impl Fn(usize, &Descriptor) -> bool,
+        at_once: impl Fn(Request<'_, P>) -> Result<(), QueueError>,
+    ) -> Result<(), QueueError> {
+        let mut tasks = Tasks::new(self)?;
+        while let Some(event) = self.next_event()? {
+            let slot = match event {
+                Event::Operation { slot, index, result } => {
+                    tasks.operation_done(self, slot, index, result)?;
+                    continue;
+                }
+                Event::Wake => {
+                    tasks.woken(self)?;
+                    continue;
+                }
+                Event::Request { slot } => slot,
+            };
+            let Some(descriptor) = self.begin(slot)? else { continue };
+            let lane = self.lane_number(slot);
+            let is_task = as_task(lane, &descriptor);
+            // Where pages are registered, a task's bytes stay where they are.
+            let stays = is_task && self.lanes[lane].is_registered();
+            if !stays && !self.bring_data(slot, &descriptor)? {
+                continue;
+            }
+            if is_task {
+                tasks.begin(self, slot, descriptor, |request| make(lane, request))?;
+            } else {
+                at_once(Request::new(self, slot, descriptor))?;
+            }
         }
         Ok(())
     }
 }
 
+async fn extents_outcome<T: Target + ?Sized>(target: &T, request: AsyncRequest) -> Outcome {
+    let answer = serve_by_extents(target, &request).await;
+    let op = request.op();
+    let decision = target.before_commit(request.queue_id(), request.tag(), op, answer.result);
+    Outcome { answer, decision }
+}
+
+async fn async_outcome<T: AsyncTarget + ?Sized>(target: &T, request: AsyncRequest) -> Outcome {
+    let descriptor = request.descriptor();
+    let len = descriptor.len_bytes();
+    let in_bounds = match descriptor.offset_bytes() {
+        _ if descriptor.op == Op::Flush => true,
+        None => false,
+        Some(offset) => offset.checked_add(len).is_some_and(|end| end <= target.size_bytes()),
+    };
+    let done: io::Result<()> = if in_bounds {
+        target.handle(&request).await
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EIO))
+    };
+    Outcome::of(match done {
+        Ok(()) if descriptor.op == Op::Flush => Answer::from(0),
+        Ok(()) => Answer::from(i32::try_from(len).unwrap_or(i32::MAX)),
+        Err(error) => Answer::error(errno_of(&error)),
+    })
+}
+
 fn serve_one<P: Port, T: Target + ?Sized>(
     mut request: Request<'_, P>,
     target: &T,
-    size_bytes: u64,
 ) -> Result<(), QueueError> {
     let descriptor = request.descriptor();
     let (queue, tag) = (request.queue_id(), request.tag());
@@ -30,12 +151,14 @@ fn serve_one<P: Port, T: Target + ?Sized>(
     // A target that panicked may have broken its own invariants, as with any lock it held: that is its
     // business. Nothing of ours is half changed, for it has only the bytes.
     let decided = catch_unwind(AssertUnwindSafe(|| {
-        let result = execute(target, &descriptor, size_bytes, buffer);
-        target.before_commit(queue, tag, descriptor.op, result)
+        let answer = Answer::from(execute(target, &descriptor, target.size_bytes(), buffer));
+        (answer, target.before_commit(queue, tag, descriptor.op, answer.result))
     }));
     match decided {
-        Ok(CommitDecision::Commit(result)) => request.complete(result),
-        Ok(CommitDecision::Never) => {
+        Ok((answer, CommitDecision::Commit(result))) => {
+            request.complete_with(Answer { result, ..answer })
+        }
+        Ok((_, CommitDecision::Never)) => {
             request.withhold();
             Ok(())
         }

@@ -1,11 +1,12 @@
-//! The queue against the double: what is answered, what is counted, and what a bad target cannot do.
+//! The worker against the double: what is answered, what is counted, and what a bad target cannot do.
 
 use std::io;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::double::{Answer, Double, Work};
+use super::double::{Answered, Double, Work};
+use super::worker::Lane;
 use super::*;
 use crate::target::{Capabilities, CommitDecision, Op, RamTarget, Target};
 use crate::uapi::IoDesc;
@@ -26,14 +27,21 @@ fn run(
     depth: u16,
     work: Vec<Work>,
     adjust: impl FnOnce(&mut Double),
-) -> (Result<(), QueueError>, Vec<Answer>, CounterSnapshot) {
+) -> (Result<(), QueueError>, Vec<Answered>, CounterSnapshot) {
     let counters = Arc::new(QueueCounters::default());
     let mut double = Double::new(depth, BUFFER);
     double.work.extend(work);
     adjust(&mut double);
-    let mut queue = Queue::with_port(double, 3, depth, Arc::clone(&counters));
-    let ended = queue.fetch_all().and_then(|()| queue.serve(target));
-    (ended, std::mem::take(&mut queue.port.answers), counters.snapshot())
+    let mut worker = worker(double, 3, depth, Arc::clone(&counters));
+    let ended = worker.fetch_all().and_then(|()| worker.serve(target));
+    (ended, std::mem::take(&mut worker.port.answers), counters.snapshot())
+}
+
+fn worker(double: Double, queue: u16, depth: u16, counters: Arc<QueueCounters>) -> Worker<Double> {
+    let transfer = double.transfer;
+    let tags = TagSet::all(depth);
+    let lane = Lane { queue, tags, first_slot: 0, transfer, counters, ignores_data: false };
+    Worker::with_port(double, vec![lane])
 }
 
 fn disk() -> RamTarget {
@@ -212,7 +220,7 @@ fn a_dropped_request_is_answered_with_eio() {
     let counters = Arc::new(QueueCounters::default());
     let mut double = Double::new(2, BUFFER);
     double.work.extend([work(0, 0, 1), work(0, 1, 1)]);
-    let mut queue = Queue::with_port(double, 0, 2, counters);
+    let mut queue = worker(double, 0, 2, counters);
     queue.fetch_all().unwrap();
     drop(queue.next_request().unwrap());
     let request = queue.next_request().unwrap().unwrap();
@@ -227,19 +235,9 @@ fn a_dropped_request_is_answered_with_eio() {
 fn a_refused_fetch_is_an_error_before_the_queue_counts_as_armed() {
     let mut double = Double::new(2, BUFFER);
     double.refuse = Some((1, libc::EBUSY));
-    let mut queue = Queue::with_port(double, 0, 2, Arc::default());
+    let mut queue = worker(double, 0, 2, Arc::default());
     let refused = queue.fetch_all().unwrap_err();
     assert_eq!(refused.to_string(), "queue 0, tag 1: the kernel refused the fetch with errno 16");
-}
-
-#[test]
-fn a_tag_can_be_left_out_and_fetched_later_but_not_twice() {
-    let mut queue = Queue::with_port(Double::new(2, BUFFER), 0, 2, Arc::default());
-    queue.fetch(0).unwrap();
-    assert!(matches!(queue.fetch(0), Err(QueueError::Tag { tag: 0, .. })));
-    assert!(matches!(queue.fetch(2), Err(QueueError::Tag { tag: 2, .. })));
-    queue.fetch_all().unwrap();
-    assert!(queue.next_request().unwrap().is_none());
 }
 
 proptest! {

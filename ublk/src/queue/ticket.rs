@@ -1,32 +1,67 @@
-//! What it takes to serve a queue, as a value that can be sent to the thread that will.
+//! What it takes to serve a queue, or a share of one, as a value that can be sent to the thread that will.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::{KernelPort, KillSwitch, Queue, QueueCounters, QueueError, pin_to};
+use super::port::LaneDescriptors;
+use super::worker::Lane;
+use super::{KernelPort, KillSwitch, QueueCounters, QueueError, Worker, pin_to};
 use crate::device::CharDevice;
-use crate::sys::buffers::TagBuffers;
 use crate::sys::desc::DescArea;
-use crate::sys::queue_ring::QueueRing;
+use crate::sys::lane::{LaneSpec, TagSet, Transfer};
+use crate::sys::worker_ring::WorkerRing;
+use crate::uapi::Features;
 
-/// The right to serve one queue of a device.
+/// The right to serve one queue of a device, or some of its tags.
 ///
 /// It keeps the character device open; a device cannot be deleted as long as one is left.
 #[derive(Debug)]
 pub struct QueueTicket {
     pub(crate) queue: u16,
     pub(crate) depth: u16,
+    pub(crate) tags: TagSet,
     pub(crate) io_desc_size: u16,
     pub(crate) buffer_len_bytes: u32,
+    /// The features in effect: they decide how bytes move.
+    pub(crate) features: Features,
     pub(crate) affinity: Vec<u32>,
     pub(crate) char_device: Arc<CharDevice>,
     pub(crate) counters: Arc<QueueCounters>,
     pub(crate) kill_switch: Arc<KillSwitch>,
+    pub(crate) files: Vec<Arc<File>>,
+}
+
+/// How bytes move on a device with those features.
+fn transfer(features: Features) -> Transfer {
+    let has = |feature| features.contains(feature);
+    let user_copy = has(Features::USER_COPY);
+    let auto = has(Features::AUTO_BUF_REG);
+    let manual = has(Features::SUPPORT_ZERO_COPY);
+    if auto || manual {
+        // What could not be registered automatically can be by hand only with the other feature.
+        Transfer::Registered { auto, fallback: auto && manual, user_copy }
+    } else if user_copy {
+        Transfer::UserCopy
+    } else {
+        Transfer::Copy
+    }
 }
 
 impl QueueTicket {
     /// The queue it is for.
     pub fn queue_id(&self) -> u16 {
         self.queue
+    }
+
+    /// The tags it is for.
+    pub fn tags(&self) -> TagSet {
+        self.tags
+    }
+
+    /// How the bytes of its requests move.
+    pub fn transfer(&self) -> Transfer {
+        transfer(self.features)
     }
 
     /// The CPUs whose requests this queue gets; empty where the kernel did not say.
@@ -46,29 +81,128 @@ impl QueueTicket {
         self
     }
 
-    /// Makes the queue, on the calling thread, which is pinned to the queue's CPUs. Nothing is fetched
-    /// yet.
+    /// The files its target names, for transfers by the ring.
+    #[must_use]
+    pub fn with_files(mut self, files: Vec<Arc<File>>) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// Splits it into shares of its tags, for as many threads; fewer where there are fewer tags. Each
+    /// share counts for itself. The tags are dealt out in turn: the block layer hands out neighbours one
+    /// after another. Available since Linux 6.16, and not with BATCH_IO.
+    ///
+    /// # Errors
+    /// The ticket itself, where the device does not let several threads serve a queue.
+    pub fn split(self, shares: u16) -> Result<Vec<Self>, Self> {
+        let shares = shares.clamp(1, self.tags.count.max(1));
+        if shares > 1 && !self.features.contains(Features::PER_IO_DAEMON) {
+            return Err(self);
+        }
+        let share = |index| Self {
+            tags: self.tags.share(index, shares),
+            affinity: self.affinity.clone(),
+            char_device: Arc::clone(&self.char_device),
+            counters: if index == 0 { Arc::clone(&self.counters) } else { Arc::default() },
+            kill_switch: Arc::clone(&self.kill_switch),
+            files: self.files.clone(),
+            ..self
+        };
+        Ok((0..shares).map(share).collect())
+    }
+
+    /// Makes a worker for this ticket alone, on the calling thread; see [`Worker::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(self) -> Result<Worker, QueueError> {
+        Worker::open(vec![self])
+    }
+}
+
+impl Worker {
+    /// Makes the worker for these tickets on the calling thread, which is pinned to the CPUs of their
+    /// queues. Nothing is fetched yet.
     ///
     /// # Errors
     /// [`QueueError::Setup`] with what could not be made.
-    pub fn open(self) -> Result<Queue, QueueError> {
-        let queue = self.queue;
+    pub fn open(tickets: Vec<QueueTicket>) -> Result<Self, QueueError> {
+        let queue = tickets.first().map_or(0, |ticket| ticket.queue);
         let setup = |what: &'static str| move |source| QueueError::Setup { queue, what, source };
-        if !self.affinity.is_empty() {
+        let mut cpus: Vec<u32> =
+            tickets.iter().flat_map(|ticket| ticket.affinity.iter().copied()).collect();
+        // A thread for a queue that may run anywhere may run anywhere.
+        if !cpus.is_empty() && tickets.iter().all(|ticket| !ticket.affinity.is_empty()) {
+            cpus.sort_unstable();
+            cpus.dedup();
             // A cpuset may forbid those CPUs. The queue is slower elsewhere, and no less right.
-            let _ = pin_to(&self.affinity);
+            let _ = pin_to(&cpus);
         }
-        let char_device = self.char_device.fd();
-        let descriptors = DescArea::map(char_device, queue, self.depth, self.io_desc_size)
-            .map_err(setup("map the descriptors"))?;
-        let buffers =
-            TagBuffers::map(self.depth, self.buffer_len_bytes).map_err(setup("map the buffers"))?;
-        let mut ring =
-            QueueRing::new(queue, buffers, char_device).map_err(setup("set up the io_uring"))?;
-        // The watch is submitted at once, for the ticket's end may close the switch's descriptor.
-        ring.watch(self.kill_switch.watched()).map_err(setup("watch the kill switch"))?;
+        let specs: Vec<LaneSpec<'_>> = tickets
+            .iter()
+            .map(|ticket| LaneSpec {
+                char_device: ticket.char_device.fd(),
+                queue: ticket.queue,
+                depth: ticket.depth,
+                tags: ticket.tags,
+                buffer_len_bytes: ticket.buffer_len_bytes,
+                transfer: ticket.transfer(),
+                batch: ticket.features.contains(Features::BATCH_IO),
+                zoned: ticket.features.contains(Features::ZONED),
+                files: ticket.files.iter().map(|file| file.as_fd()).collect(),
+            })
+            .collect();
+        let mut ring = WorkerRing::new(&specs).map_err(setup("set up the io_uring"))?;
+        drop(specs);
+        let mut switches: Vec<&Arc<KillSwitch>> = Vec::new();
+        for ticket in &tickets {
+            if !switches.iter().any(|switch| Arc::ptr_eq(switch, &ticket.kill_switch)) {
+                switches.push(&ticket.kill_switch);
+                // Submitted at once, for the ticket's end may close the switch's descriptor.
+                ring.watch(ticket.kill_switch.watched()).map_err(setup("watch the kill switch"))?;
+            }
+        }
         ring.submit_and_wait(0).map_err(setup("enter the io_uring"))?;
-        let port = KernelPort { ring, descriptors };
-        Ok(Queue::with_port(port, queue, self.depth, self.counters))
+        let (mut descriptors, mut lanes, mut lane_of) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, ticket) in tickets.into_iter().enumerate() {
+            let first_slot = lane_of.len() as u32;
+            lane_of.resize(lane_of.len() + usize::from(ticket.tags.count), number as u16);
+            let char_device = ticket.char_device.fd();
+            let area = DescArea::map(char_device, ticket.queue, ticket.depth, ticket.io_desc_size)
+                .map_err(setup("map the descriptors"))?;
+            descriptors.push(LaneDescriptors { area, tags: ticket.tags, first_slot });
+            lanes.push(Lane {
+                queue: ticket.queue,
+                tags: ticket.tags,
+                first_slot,
+                transfer: transfer(ticket.features),
+                counters: ticket.counters,
+                ignores_data: false,
+            });
+        }
+        let port = KernelPort { ring, lanes: descriptors, lane_of: lane_of.into_boxed_slice() };
+        Ok(Self::with_port(port, lanes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_mode_follows_from_the_features_in_effect() {
+        let registered =
+            |auto, fallback, user_copy| Transfer::Registered { auto, fallback, user_copy };
+        for (features, expected) in [
+            (Features::empty(), Transfer::Copy),
+            (Features::NEED_GET_DATA | Features::BATCH_IO, Transfer::Copy),
+            (Features::USER_COPY, Transfer::UserCopy),
+            (Features::SUPPORT_ZERO_COPY, registered(false, false, false)),
+            (Features::AUTO_BUF_REG, registered(true, false, false)),
+            (Features::AUTO_BUF_REG | Features::SUPPORT_ZERO_COPY, registered(true, true, false)),
+            (Features::SUPPORT_ZERO_COPY | Features::USER_COPY, registered(false, false, true)),
+        ] {
+            assert_eq!(transfer(features), expected, "{features}");
+        }
     }
 }

@@ -72,10 +72,10 @@ fn run(
     target: &dyn Target,
     shared: &Shared,
 ) -> Result<(), QueueFailure> {
-    let mut queue = ticket.open()?;
-    queue.fetch_all()?;
+    let mut worker = ticket.with_files(target.files()).open()?;
+    worker.fetch_all()?;
     shared.armed(index);
-    Ok(queue.serve(target)?)
+    Ok(worker.serve(target)?)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -11,7 +11,7 @@ use std::ptr::{self, NonNull};
 ///
 /// Not `Send`: a queue and its memory belong to one thread.
 #[derive(Debug)]
-pub struct TagBuffers {
+pub(crate) struct TagBuffers {
     base: NonNull<u8>,
     stride_bytes: usize,
     len_bytes: usize,
@@ -23,7 +23,7 @@ impl TagBuffers {
     ///
     /// # Errors
     /// EINVAL for no buffer or an empty one, else what mmap(2) says.
-    pub fn map(depth: u16, len_bytes: u32) -> io::Result<Self> {
+    pub(crate) fn map(depth: u16, len_bytes: u32) -> io::Result<Self> {
         // SAFETY: no pointer is involved; the page size can always be asked for.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let page = usize::try_from(page).unwrap_or(4096).max(4096);
@@ -52,37 +52,25 @@ impl TagBuffers {
     }
 
     /// Bytes of each buffer.
-    pub fn len_bytes(&self) -> usize {
+    pub(crate) fn len_bytes(&self) -> usize {
         self.len_bytes
     }
 
-    /// How many buffers there are.
-    pub fn depth(&self) -> u16 {
-        self.depth
-    }
-
     /// The address of a tag's buffer, as a command names it; none for a tag that is not there.
-    pub fn address(&self, tag: u16) -> Option<u64> {
+    pub(crate) fn address(&self, tag: u16) -> Option<u64> {
         (tag < self.depth)
             .then(|| self.base.as_ptr().addr() as u64 + u64::from(tag) * self.stride_bytes as u64)
     }
 
-    /// The first `len_bytes` of a tag's buffer; none where they are not there.
-    ///
-    /// # Safety
-    /// No command that names this buffer may be with the kernel, now or as long as the slice lives.
-    pub unsafe fn slice_mut(&mut self, tag: u16, len_bytes: usize) -> Option<&mut [u8]> {
+    /// The first `len_bytes` of a buffer, as a place and not as a reference; none where they are not there.
+    pub(crate) fn place(&self, tag: u16, len_bytes: usize) -> Option<NonNull<[u8]>> {
         if tag >= self.depth || len_bytes > self.len_bytes {
             return None;
         }
         let offset = usize::from(tag) * self.stride_bytes;
-        // SAFETY: offset and length were just checked to be inside the mapping, which is zeroed memory
-        // of ours until drop. `&mut self` excludes other slices of it on our side, and the caller
-        // excludes the kernel.
-        unsafe {
-            let start = self.base.as_ptr().add(offset);
-            Some(std::slice::from_raw_parts_mut(start, len_bytes))
-        }
+        // SAFETY: offset and length were just checked to be inside the mapping.
+        let start = unsafe { self.base.add(offset) };
+        Some(NonNull::slice_from_raw_parts(start, len_bytes))
     }
 }
 
@@ -103,31 +91,27 @@ mod tests {
 
     #[test]
     fn buffers_are_aligned_zeroed_and_apart() {
-        let mut buffers = TagBuffers::map(3, 5000).unwrap();
-        let addresses: Vec<u64> = (0..3).map(|tag| buffers.address(tag).unwrap()).collect();
+        let buffers = TagBuffers::map(3, 5000).unwrap();
         for tag in 0..3 {
-            assert_eq!(addresses[usize::from(tag)] % 4096, 0);
-            // SAFETY: no kernel in this test.
-            let slice = unsafe { buffers.slice_mut(tag, 5000) }.unwrap();
+            assert_eq!(buffers.address(tag).unwrap() % 4096, 0);
+            // SAFETY: no kernel in this test, and no other slice.
+            let slice = unsafe { buffers.place(tag, 5000).unwrap().as_mut() };
             assert!(slice.iter().all(|byte| *byte == 0));
             slice.fill(tag as u8 + 1);
         }
         for tag in 0..3 {
             // SAFETY: as above.
-            let slice = unsafe { buffers.slice_mut(tag, 5000) }.unwrap();
+            let slice = unsafe { buffers.place(tag, 5000).unwrap().as_ref() };
             assert!(slice.iter().all(|byte| *byte == tag as u8 + 1));
         }
     }
 
     #[test]
     fn what_is_not_there_is_none() {
-        let mut buffers = TagBuffers::map(2, 4096).unwrap();
+        let buffers = TagBuffers::map(2, 4096).unwrap();
         assert_eq!(buffers.address(2), None);
-        // SAFETY: no kernel in this test.
-        unsafe {
-            assert!(buffers.slice_mut(2, 1).is_none());
-            assert!(buffers.slice_mut(0, 4097).is_none());
-        }
+        assert!(buffers.place(2, 1).is_none());
+        assert!(buffers.place(0, 4097).is_none());
         assert!(TagBuffers::map(0, 4096).is_err());
         assert!(TagBuffers::map(1, 0).is_err());
     }

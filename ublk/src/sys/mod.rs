@@ -6,13 +6,21 @@
 
 pub mod addr;
 pub mod arena;
-pub mod buffers;
+mod batch;
+pub(crate) mod buffers;
 pub(crate) mod ctrl_ring;
 pub mod desc;
+pub(crate) mod gate;
 pub(crate) mod harmless;
-pub mod queue_ring;
+pub(crate) mod lane;
+#[cfg(test)]
+pub(crate) mod memory;
 pub(crate) mod raw_ring;
+mod ring_calls;
 pub(crate) mod sqe;
+mod sqe64;
+mod user_data;
+pub(crate) mod worker_ring;
 
 use std::io;
 

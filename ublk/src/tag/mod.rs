@@ -7,18 +7,21 @@
 //!
 //! ```text
 //!   New --arm--> Armed --completion 0--> Owned --commit--> Armed
-//!                  |
-//!                  +----completion -ENODEV--> Aborted
+//!                 |  \
+//!                 |   +--completion 1--> Asked --get_data--> Armed
+//!                 +------completion -ENODEV--> Aborted
 //! ```
 //!
-//! This is the machine of the copy mode. What other modes add (a request in two steps with
-//! NEED_GET_DATA, buffers that outlive the commit) are further states between `Armed` and `Owned`.
+//! It is the same in every data mode: only a device with NEED_GET_DATA asks, and where a request's bytes
+//! are is no matter of the tag's.
 
 #[cfg(test)]
 mod tests;
 
 use thiserror::Error;
 
+/// The completion that asks for a buffer.
+const RESULT_NEED_GET_DATA: i32 = crate::uapi::IO_RES_NEED_GET_DATA;
 /// The completion of a command that the kernel gave up because the device stops or its server dies.
 const RESULT_ABORTED: i32 = -libc::ENODEV;
 
@@ -29,6 +32,9 @@ pub enum TagState {
     New,
     /// A command is with the kernel; the buffer belongs to it.
     Armed,
+    /// The kernel has a write and asks where to put its data; the server owes a
+    /// [`get_data`](Tag::get_data).
+    Asked,
     /// The server has a request and owes a commit; the buffer belongs to the server.
     Owned,
     /// The kernel ended the tag. Nothing may be sent for it any more.
@@ -44,7 +50,11 @@ pub enum Command {
     CommitAndFetch {
         /// Bytes done, or a negative errno.
         result: i32,
+        /// Where a zone append was put, in sectors; 0 for everything else.
+        append_sector: u64,
     },
+    /// `UBLK_U_IO_NEED_GET_DATA`: here is the buffer for the write that was announced.
+    GetData,
 }
 
 /// What a completion brought.
@@ -52,6 +62,8 @@ pub enum Command {
 pub enum Arrival {
     /// A request is in the tag's descriptor.
     Request,
+    /// A write is announced, and its data can be asked for.
+    NeedsBuffer,
     /// The tag has ended; the device stops or goes away.
     Aborted,
 }
@@ -87,7 +99,7 @@ pub enum TagError {
     Forbidden {
         /// The state the tag was in, and still is.
         state: TagState,
-        /// What was wanted: `fetch` or `commit`.
+        /// What was wanted: `fetch`, `commit` or `get the data of`.
         wanted: &'static str,
     },
 }
@@ -98,6 +110,9 @@ pub struct Tag {
     state: TagState,
     /// Whether the command in flight is a commit: only then can a refusal lose a request.
     committed: bool,
+    /// Whether the command in flight gives a buffer for a write that was announced: no second
+    /// announcement can follow.
+    gave_buffer: bool,
 }
 
 impl Default for Tag {
@@ -109,7 +124,7 @@ impl Default for Tag {
 impl Tag {
     /// A tag for which nothing was sent yet.
     pub const fn new() -> Self {
-        Self { state: TagState::New, committed: false }
+        Self { state: TagState::New, committed: false, gave_buffer: false }
     }
 
     /// Where the tag is.
@@ -145,6 +160,10 @@ impl Tag {
                 self.state = TagState::Owned;
                 Ok(Arrival::Request)
             }
+            RESULT_NEED_GET_DATA if !self.gave_buffer => {
+                self.state = TagState::Asked;
+                Ok(Arrival::NeedsBuffer)
+            }
             RESULT_ABORTED => {
                 self.state = TagState::Aborted;
                 Ok(Arrival::Aborted)
@@ -161,16 +180,33 @@ impl Tag {
         }
     }
 
-    /// Gives the request's result back and asks for the next one.
+    /// Gives a buffer for the write that was announced.
+    ///
+    /// # Errors
+    /// [`TagError::Forbidden`] unless the kernel asked for it.
+    pub fn get_data(&mut self) -> Result<Command, TagError> {
+        match self.state {
+            TagState::Asked => {
+                self.state = TagState::Armed;
+                self.gave_buffer = true;
+                Ok(Command::GetData)
+            }
+            state => Err(TagError::Forbidden { state, wanted: "get the data of" }),
+        }
+    }
+
+    /// Gives the request's result back and asks for the next one. `append_sector` says where a zone
+    /// append was put.
     ///
     /// # Errors
     /// [`TagError::Forbidden`] unless the server owns the tag.
-    pub fn commit(&mut self, result: i32) -> Result<Command, TagError> {
+    pub fn commit(&mut self, result: i32, append_sector: u64) -> Result<Command, TagError> {
         match self.state {
             TagState::Owned => {
                 self.state = TagState::Armed;
                 self.committed = true;
-                Ok(Command::CommitAndFetch { result })
+                self.gave_buffer = false;
+                Ok(Command::CommitAndFetch { result, append_sector })
             }
             state => Err(TagError::Forbidden { state, wanted: "commit" }),
         }

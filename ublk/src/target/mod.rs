@@ -32,6 +32,7 @@
 //! assert_eq!(&back, b"ublk");
 //! ```
 
+mod async_target;
 mod capabilities;
 mod decision;
 mod errno;
@@ -44,6 +45,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+pub use async_target::AsyncTarget;
 pub use capabilities::Capabilities;
 pub use decision::CommitDecision;
 pub use errno::errno_of;
