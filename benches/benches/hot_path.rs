@@ -15,7 +15,7 @@ fn tag_turn(criterion: &mut Criterion) {
     criterion.bench_function("tag/complete-and-commit", |bencher| {
         bencher.iter(|| {
             let arrival = tag.complete(black_box(0));
-            let command = tag.commit(black_box(4096));
+            let command = tag.commit(black_box(4096), 0);
             black_box((arrival.is_ok(), command.is_ok()))
         });
     });
