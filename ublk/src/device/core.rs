@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::error::{DeviceError, Step};
 use super::{CharDevice, DeviceSpec};
 use crate::ctrl::{Command, Control, CtrlError, Pending, char_path};
+use crate::features::{self, Host, Plan, Wish};
 use crate::queue::{KillSwitch, QueueCounters, QueueTicket};
-use crate::uapi::{DEV_ID_AUTO, DevInfo, Params};
+use crate::uapi::{DEV_ID_AUTO, DevInfo, Features, ParamTypes, Params};
 
 /// How long a device's node may take to appear and be accessible.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,6 +40,25 @@ pub(super) struct Core {
     pub(super) owed: Owed,
 }
 
+/// Groups that older kernels mask off and do not refuse.
+const DROPPED_SILENTLY: ParamTypes =
+    ParamTypes::DMA_ALIGN.union(ParamTypes::SEGMENT).union(ParamTypes::INTEGRITY);
+
+/// Finds out before ADD_DEV what it would refuse, or make something else of.
+fn plan_features(control: &mut Control, spec: &DeviceSpec) -> Result<Plan, DeviceError> {
+    let mut host = Host::probe(control).map_err(failed(Step::Features))?;
+    if spec.features.contains(Features::ZONED) {
+        host = host.with_zoned_probe();
+    }
+    let wish = Wish {
+        features: spec.features,
+        queue_depth: spec.depth,
+        io_desc_size_bytes: spec.io_desc_size_bytes,
+        auto_buf_fallback: false,
+    };
+    Ok(features::plan(&wish, &host)?)
+}
+
 fn failed(step: Step) -> impl FnOnce(CtrlError) -> DeviceError {
     move |source| DeviceError::Control { step, source }
 }
@@ -50,17 +70,35 @@ fn is_gone(error: &CtrlError) -> bool {
 
 impl Core {
     pub(super) fn add(mut control: Control, spec: &DeviceSpec) -> Result<Self, DeviceError> {
-        let mut wanted = DevInfo::new(spec.queues, spec.depth, spec.max_io_bytes, spec.features);
+        let plan = plan_features(&mut control, spec)?;
+        let mut wanted = DevInfo::new(spec.queues, spec.depth, spec.max_io_bytes, plan.flags);
         wanted.dev_id = spec.id.unwrap_or(DEV_ID_AUTO);
+        wanted.io_desc_size = plan.io_desc_size_bytes;
+        wanted.ublksrv_flags = spec.server_flags;
         // First, for what comes after the device has to be undone.
         let kill_switch = Arc::new(KillSwitch::new().map_err(DeviceError::KillSwitch)?);
         let info = control.add_dev(&wanted).map_err(failed(Step::Add))?;
         let owed = Owed::Delete;
-        Ok(Self { control, info, char_device: None, kill_switch, start: None, owed })
+        let core = Self { control, info, char_device: None, kill_switch, start: None, owed };
+        // Dropped where it is not what was planned, and so deleted.
+        plan.check(info.flags)?;
+        Ok(core)
     }
 
     pub(super) fn set_params(&mut self, params: &Params) -> Result<(), DeviceError> {
-        self.control.set_params(self.info.dev_id, params).map_err(failed(Step::SetParams))
+        let id = self.info.dev_id;
+        self.control.set_params(id, params).map_err(failed(Step::SetParams))?;
+        if !params.types.intersects(DROPPED_SILENTLY) {
+            return Ok(());
+        }
+        let stored = self.control.get_params(id).map_err(failed(Step::SetParams))?;
+        let groups = (params.types & DROPPED_SILENTLY) - stored.types;
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let integrity = groups.contains(ParamTypes::INTEGRITY);
+        let since = if integrity { "Linux 7.0" } else { "Linux 6.15" };
+        Err(DeviceError::ParamsIgnored { groups, since })
     }
 
     /// Asks the kernel again. What it said last stays where it does not answer.

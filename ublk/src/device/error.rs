@@ -8,11 +8,15 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::ctrl::CtrlError;
+use crate::features::FeatureError;
+use crate::uapi::ParamTypes;
 
 /// A step of a device's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
+    /// GET_FEATURES.
+    Features,
     /// ADD_DEV.
     Add,
     /// SET_PARAMS.
@@ -30,6 +34,7 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Features => "learn what the driver offers",
             Self::Add => "add the device",
             Self::SetParams => "set the parameters",
             Self::Affinity => "learn the queues' CPUs",
@@ -51,6 +56,17 @@ pub enum DeviceError {
         step: Step,
         /// What the control command said.
         source: CtrlError,
+    },
+    /// The features do not go together, or not with this kernel.
+    #[error("cannot add the device: {0}")]
+    Features(#[from] FeatureError),
+    /// The kernel is older than groups of the parameters, and dropped them without a word.
+    #[error("this kernel does not know the parameters {groups}: do without, or use {since}")]
+    ParamsIgnored {
+        /// The groups.
+        groups: ParamTypes,
+        /// Since when there are all of them.
+        since: &'static str,
     },
     /// The node of the character device could not be opened.
     #[error("cannot open {path:?} within {timeout:?}: {source}")]

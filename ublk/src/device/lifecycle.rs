@@ -22,8 +22,12 @@ pub struct DeviceSpec {
     pub depth: u16,
     /// Largest request in bytes, rounded down to pages by the kernel.
     pub max_io_bytes: u32,
-    /// Features; the kernel drops what it does not know and adds some of its own.
+    /// Features that are needed; see [`crate::features`] for which go together.
     pub features: Features,
+    /// Bytes per descriptor where other than 24: a multiple of 8 up to 256. Available since Linux 7.3.
+    pub io_desc_size_bytes: Option<u16>,
+    /// A word of the server's own, which the kernel keeps with the device (`ublksrv_flags`).
+    pub server_flags: u64,
 }
 
 impl Default for DeviceSpec {
@@ -34,6 +38,8 @@ impl Default for DeviceSpec {
             depth: 64,
             max_io_bytes: MAX_IO_BYTES_DEFAULT,
             features: Features::empty(),
+            io_desc_size_bytes: None,
+            server_flags: 0,
         }
     }
 }
@@ -123,10 +129,11 @@ impl<S> Device<S> {
 }
 
 impl Device<Created> {
-    /// Adds a device.
+    /// Adds a device with exactly the features that are asked for.
     ///
     /// # Errors
-    /// [`DeviceError::Control`] with what ADD_DEV said: EEXIST for a number that is taken.
+    /// [`DeviceError::Features`] before the kernel is asked, where it would refuse the features or silently change
+    /// them; [`DeviceError::Control`] with what ADD_DEV said: EEXIST for a number that is taken.
     pub fn add(control: Control, spec: &DeviceSpec) -> Result<Self, DeviceError> {
         Ok(Self { core: Core::add(control, spec)?, state: Created(()) })
     }

@@ -155,6 +155,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Bytes per descriptor where other than 24: a multiple of 8 up to 256. Available since Linux 7.3.
+    #[must_use]
+    pub fn io_desc_size_bytes(mut self, bytes: u16) -> Self {
+        self.spec.io_desc_size_bytes = Some(bytes);
+        self
+    }
+
+    /// A word of the server's own that the kernel keeps with the device, for whoever takes it over.
+    #[must_use]
+    pub fn server_flags(mut self, flags: u64) -> Self {
+        self.spec.server_flags = flags;
+        self
+    }
+
     /// Logical block in bytes; the smallest the target serves unless given.
     #[must_use]
     pub fn logical_block_bytes(mut self, bytes: u32) -> Self {
