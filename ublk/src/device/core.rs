@@ -7,6 +7,7 @@ use super::error::{DeviceError, Step};
 use super::{CharDevice, DeviceSpec};
 use crate::ctrl::{Command, Control, CtrlError, Pending, char_path};
 use crate::features::{self, Host, Plan, Wish};
+use crate::params::{DeviceNumbers, check_features};
 use crate::queue::{KillSwitch, QueueCounters, QueueTicket};
 use crate::uapi::{DEV_ID_AUTO, DevInfo, Features, ParamTypes, Params};
 
@@ -87,6 +88,7 @@ impl Core {
 
     pub(super) fn set_params(&mut self, params: &Params) -> Result<(), DeviceError> {
         let id = self.info.dev_id;
+        check_features(params, self.info.flags)?;
         self.control.set_params(id, params).map_err(failed(Step::SetParams))?;
         if !params.types.intersects(DROPPED_SILENTLY) {
             return Ok(());
@@ -99,6 +101,11 @@ impl Core {
         let integrity = groups.contains(ParamTypes::INTEGRITY);
         let since = if integrity { "Linux 7.0" } else { "Linux 6.15" };
         Err(DeviceError::ParamsIgnored { groups, since })
+    }
+
+    pub(super) fn numbers(&mut self) -> Result<Option<DeviceNumbers>, DeviceError> {
+        let params = self.control.get_params(self.info.dev_id).map_err(failed(Step::Numbers))?;
+        Ok(DeviceNumbers::from_params(&params))
     }
 
     /// Asks the kernel again. What it said last stays where it does not answer.

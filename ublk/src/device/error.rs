@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::ctrl::CtrlError;
 use crate::features::FeatureError;
+use crate::params::ParamsError;
 use crate::uapi::ParamTypes;
 
 /// A step of a device's life.
@@ -21,6 +22,8 @@ pub enum Step {
     Add,
     /// SET_PARAMS.
     SetParams,
+    /// Asking for device numbers.
+    Numbers,
     /// Asking which CPUs belong to a queue.
     Affinity,
     /// START_DEV.
@@ -37,6 +40,7 @@ impl fmt::Display for Step {
             Self::Features => "learn what the driver offers",
             Self::Add => "add the device",
             Self::SetParams => "set the parameters",
+            Self::Numbers => "learn the device's numbers",
             Self::Affinity => "learn the queues' CPUs",
             Self::Start => "start the device",
             Self::Stop => "stop the device",
@@ -60,6 +64,9 @@ pub enum DeviceError {
     /// The features do not go together, or not with this kernel.
     #[error("cannot add the device: {0}")]
     Features(#[from] FeatureError),
+    /// The parameters do not fit the device.
+    #[error("cannot set the parameters: {0}")]
+    Params(#[from] ParamsError),
     /// The kernel is older than groups of the parameters, and dropped them without a word.
     #[error("this kernel does not know the parameters {groups}: do without, or use {since}")]
     ParamsIgnored {

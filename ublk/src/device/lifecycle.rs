@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::core::{Core, Owed};
 use super::error::DeviceError;
 use crate::ctrl::{Control, block_path, char_path};
-use crate::params::MAX_IO_BYTES_DEFAULT;
+use crate::params::{DeviceNumbers, MAX_IO_BYTES_DEFAULT};
 use crate::queue::{KillSwitch, QueueTicket};
 use crate::uapi::{DevInfo, Features, Params};
 
@@ -104,6 +104,14 @@ impl<S> Device<S> {
     /// Asks the kernel again; what it said last where it does not answer.
     pub fn refresh_info(&mut self) -> DevInfo {
         self.core.refresh_info()
+    }
+
+    /// Numbers of its nodes, for a /dev that nobody fills.
+    ///
+    /// # Errors
+    /// [`DeviceError::Control`].
+    pub fn numbers(&mut self) -> Result<Option<DeviceNumbers>, DeviceError> {
+        self.core.numbers()
     }
 
     /// The disk, once it is live.

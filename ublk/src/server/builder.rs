@@ -78,8 +78,7 @@ pub struct ServerBuilder {
     target: Arc<dyn Target>,
     target_name: String,
     spec: DeviceSpec,
-    logical_block_bytes: Option<u32>,
-    read_only: bool,
+    params: ParamsBuilder,
     order: StartupOrder,
     start_timeout: Duration,
     socket: Option<Option<PathBuf>>,
@@ -98,12 +97,12 @@ impl std::fmt::Debug for ServerBuilder {
 
 impl ServerBuilder {
     pub(super) fn new(target: Arc<dyn Target>) -> Self {
+        let params = ParamsBuilder::new(target.size_bytes(), target.capabilities());
         Self {
             target,
             target_name: "custom".into(),
             spec: DeviceSpec { max_io_bytes: MAX_IO_BYTES_DEFAULT, ..DeviceSpec::default() },
-            logical_block_bytes: None,
-            read_only: false,
+            params,
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
             socket: None,
@@ -172,14 +171,26 @@ impl ServerBuilder {
     /// Logical block in bytes; the smallest the target serves unless given.
     #[must_use]
     pub fn logical_block_bytes(mut self, bytes: u32) -> Self {
-        self.logical_block_bytes = Some(bytes);
+        self.params = self.params.logical_block_bytes(bytes);
         self
     }
 
     /// Refuse writes although the target would take them.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
-        self.read_only = read_only;
+        self.params = self.params.read_only(read_only);
+        self
+    }
+
+    /// Everything else that can be chosen about the disk: units, limits, metadata.
+    ///
+    /// ```
+    /// # let server = ublk::server::Server::builder(ublk::target::NullTarget::new(1 << 30));
+    /// let server = server.params(|params| params.chunk_bytes(64 << 10).rotational(true));
+    /// ```
+    #[must_use]
+    pub fn params(mut self, choose: impl FnOnce(ParamsBuilder) -> ParamsBuilder) -> Self {
+        self.params = choose(self.params);
         self
     }
 
@@ -221,13 +232,7 @@ impl ServerBuilder {
     /// # Errors
     /// [`StartError`]; the device is gone and its threads have ended, unless the error says otherwise.
     pub fn start(self) -> Result<Server, StartError> {
-        let mut params = ParamsBuilder::new(self.target.size_bytes(), self.target.capabilities())
-            .max_io_bytes(self.spec.max_io_bytes)
-            .read_only(self.read_only);
-        if let Some(bytes) = self.logical_block_bytes {
-            params = params.logical_block_bytes(bytes);
-        }
-        let params = params.build()?;
+        let params = self.params.clone().max_io_bytes(self.spec.max_io_bytes).build()?;
         let device = Device::add(Control::open()?, &self.spec)?;
         let mut device = device.set_params(&params)?;
         let tickets = device.open_queues()?;
