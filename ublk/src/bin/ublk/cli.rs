@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::daemon::{CHILD_OPTION, DaemonArgs};
 use crate::size;
 
 /// Serve, delete and list ublk block devices.
@@ -13,15 +14,19 @@ use crate::size;
 #[derive(Debug, Parser)]
 #[command(name = "ublk", version, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// This process is the daemon that `--daemon` has started.
+    #[arg(long = CHILD_OPTION, hide = true)]
+    pub(crate) daemon_child: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Add a device and serve it in the foreground until SIGINT or SIGTERM.
+    /// Add a device and serve it until SIGINT or SIGTERM, or until it is deleted.
     ///
-    /// The first signal stops the device gracefully, the second ends the process at once.
+    /// In the foreground, or with --daemon in the background. The first signal stops the device
+    /// gracefully, the second ends the process at once.
     Add(AddArgs),
     /// Stop and delete devices, whoever serves them.
     Del(DelArgs),
@@ -29,6 +34,18 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show what the kernel's ublk driver can do.
     Features(ListArgs),
+}
+
+impl Command {
+    /// What was typed, for messages.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "add",
+            Self::Del(_) => "del",
+            Self::List(_) => "list",
+            Self::Features(_) => "features",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +88,17 @@ pub(crate) enum TargetArgs {
     },
 }
 
+impl TargetArgs {
+    /// What every target has.
+    pub(crate) fn common(&self) -> &CommonArgs {
+        match self {
+            Self::Null { common, .. } | Self::Ram { common, .. } | Self::File { common, .. } => {
+                common
+            }
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
     /// Number of the device; the first free one unless given.
@@ -106,6 +134,8 @@ pub(crate) struct CommonArgs {
     /// Report events as lines of JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
 }
 
 #[derive(Debug, Args)]
