@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::latency::Recorder;
 use super::{Completion, Descriptor, KernelPort, Port, QueueCounters, QueueError, Request};
 use crate::tag::{Arrival, Command, Tag, TagError, TagState};
 
@@ -20,6 +21,8 @@ pub struct Queue<P: Port = KernelPort> {
     /// Tags that are the server's now.
     owned: u64,
     killed: bool,
+    /// Only where latencies are wanted.
+    latency: Option<Recorder>,
     /// What went wrong where no error could be returned: while a request was dropped.
     failed: Option<QueueError>,
 }
@@ -27,6 +30,7 @@ pub struct Queue<P: Port = KernelPort> {
 impl<P: Port> Queue<P> {
     /// A queue over that port, with nothing fetched.
     pub fn with_port(port: P, id: u16, depth: u16, counters: Arc<QueueCounters>) -> Self {
+        let latency = counters.latency().map(|_| Recorder::new(depth));
         Self {
             port,
             id,
@@ -36,6 +40,7 @@ impl<P: Port> Queue<P> {
             alive: usize::from(depth),
             owned: 0,
             killed: false,
+            latency,
             failed: None,
         }
     }
@@ -111,7 +116,7 @@ impl<P: Port> Queue<P> {
                     .is_ok_and(|len_bytes| self.port.buffer(tag, len_bytes).is_some());
                 if !fits {
                     // More than the parameters allow a request to have.
-                    self.counters.answered(&descriptor, -libc::EIO);
+                    self.answered(tag, &descriptor, -libc::EIO);
                     self.commit(tag, -libc::EIO)?;
                     continue;
                 }
@@ -122,6 +127,14 @@ impl<P: Port> Queue<P> {
             }
             self.enter(1)?;
             self.drain()?;
+        }
+    }
+
+    /// Counts an answer, which is committed next.
+    pub(super) fn answered(&mut self, tag: u16, descriptor: &Descriptor, result: i32) {
+        self.counters.answered(descriptor, result);
+        if let Some(latency) = &mut self.latency {
+            latency.answered(tag, descriptor.op.into());
         }
     }
 
@@ -147,6 +160,11 @@ impl<P: Port> Queue<P> {
 
     fn enter(&mut self, want: u32) -> Result<(), QueueError> {
         let queue = self.id;
+        if let Some(latency) = self.latency.as_mut().filter(|latency| latency.has_leaving())
+            && let Some(histogram) = self.counters.latency()
+        {
+            latency.batch_leaves(latency.now_ns(), histogram);
+        }
         let entered = self.port.submit_and_wait(want);
         self.counters.set_enters(self.port.enters());
         entered.map_err(|source| QueueError::Ring { queue, source })
@@ -155,6 +173,9 @@ impl<P: Port> Queue<P> {
     /// Takes in every completion that is there.
     fn drain(&mut self) -> Result<(), QueueError> {
         let queue = self.id;
+        if let Some(latency) = &mut self.latency {
+            latency.batch_arrived(latency.now_ns());
+        }
         while let Some(completion) = self.port.next_completion() {
             let (tag, result) = match completion {
                 Completion::Watch => {
@@ -170,6 +191,9 @@ impl<P: Port> Queue<P> {
             match machine.complete(result) {
                 Ok(Arrival::Request) => {
                     self.arrived.push_back(tag);
+                    if let Some(latency) = &mut self.latency {
+                        latency.arrived(tag);
+                    }
                     self.owned += 1;
                 }
                 Ok(Arrival::Aborted) => self.alive -= 1,

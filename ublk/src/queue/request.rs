@@ -71,7 +71,7 @@ impl<'q, P: Port> Request<'q, P> {
 
     fn settle(&mut self, result: i32) -> Result<(), QueueError> {
         self.settled = true;
-        self.queue.counters.answered(&self.descriptor, result);
+        self.queue.answered(self.tag, &self.descriptor, result);
         self.queue.commit(self.tag, result)
     }
 }

@@ -39,6 +39,14 @@ impl QueueTicket {
         Arc::clone(&self.counters)
     }
 
+    /// Makes the queue know how long its requests take, at two looks at the clock for each batch. The
+    /// counters are new ones: ask for them afterwards.
+    #[must_use]
+    pub fn with_latency(mut self) -> Self {
+        self.counters = Arc::new(QueueCounters::with_latency());
+        self
+    }
+
     /// Leaves the thread that will open the ticket free to run anywhere.
     #[must_use]
     pub fn unpinned(mut self) -> Self {

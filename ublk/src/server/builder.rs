@@ -14,7 +14,7 @@ use super::{DeviceStatus, ParamsStatus, Status};
 use crate::ctrl::{Control, OpenError};
 use crate::device::{Configured, Device, DeviceError, DeviceSpec, Live, StartProgress, Starting};
 use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder, ParamsError};
-use crate::queue::QueueTicket;
+use crate::queue::{LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
 use crate::target::Target;
 use crate::uapi::Features;
 
@@ -81,6 +81,7 @@ pub struct ServerBuilder {
     params: ParamsBuilder,
     order: StartupOrder,
     start_timeout: Duration,
+    latency: bool,
     socket: Option<Option<PathBuf>>,
     shared: Arc<Shared>,
 }
@@ -105,6 +106,7 @@ impl ServerBuilder {
             params,
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
+            latency: false,
             socket: None,
             shared: Arc::default(),
         }
@@ -208,6 +210,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Measure how long requests take, from their arrival until their answers leave. Off unless asked
+    /// for, because it costs two looks at the clock for each batch of requests.
+    #[must_use]
+    pub fn latency(mut self, measure: bool) -> Self {
+        self.latency = measure;
+        self
+    }
+
     /// Where to answer questions; [`socket_path`] unless given.
     #[must_use]
     pub fn socket(mut self, path: impl Into<PathBuf>) -> Self {
@@ -235,7 +245,10 @@ impl ServerBuilder {
         let params = self.params.clone().max_io_bytes(self.spec.max_io_bytes).build()?;
         let device = Device::add(Control::open()?, &self.spec)?;
         let mut device = device.set_params(&params)?;
-        let tickets = device.open_queues()?;
+        let mut tickets = device.open_queues()?;
+        if self.latency {
+            tickets = tickets.into_iter().map(QueueTicket::with_latency).collect();
+        }
         let counters: Vec<_> = tickets.iter().map(QueueTicket::counters).collect();
         let queues = tickets.len();
         let startup = Attempt {
@@ -257,6 +270,7 @@ impl ServerBuilder {
                 info: info.clone(),
                 params: params.clone(),
                 counters: counters.iter().map(|queue| queue.snapshot()).collect(),
+                latency: latencies(&counters),
             }
         };
         let socket = match self.socket {
@@ -268,6 +282,12 @@ impl ServerBuilder {
         let socket = socket.map(|path| StatusSocket::listen(&path, window));
         Ok(Server::new(device, workers, self.shared, params, counters, Box::new(status), socket))
     }
+}
+
+/// None, or one for each queue.
+fn latencies(counters: &[Arc<QueueCounters>]) -> Vec<LatencySnapshot> {
+    let histograms = counters.iter().filter_map(|queue| queue.latency());
+    histograms.map(LatencyHistogram::snapshot).collect()
 }
 
 /// A start that is under way.

@@ -17,6 +17,7 @@
 
 mod builder;
 mod live;
+mod prometheus;
 mod shared;
 mod socket;
 mod status;
@@ -24,6 +25,7 @@ mod workers;
 
 pub use builder::{ServerBuilder, StartError, StartupOrder};
 pub use live::{Server, StopError, StopReport};
+pub use prometheus::prometheus;
 pub use shared::{QueueFailure, StopHandle, Wake};
 pub use socket::{SOCKET_DIR, read_status, socket_path};
 pub use status::{DeviceStatus, ParamsStatus, Status};

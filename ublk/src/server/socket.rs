@@ -20,8 +20,8 @@ use super::Status;
 pub const SOCKET_DIR: &str = "/run/ublk";
 /// A caller that does not read, or a server that does not answer, is given up after that.
 const IO_TIMEOUT: Duration = Duration::from_secs(1);
-/// Far above the document of a device with 4096 queues.
-const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
+/// Far above the document of a device with 4096 queues, with all their latencies.
+const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// The socket of a device, unless another place was named.
 pub fn socket_path(dev_id: u32) -> PathBuf {
@@ -156,6 +156,7 @@ mod tests {
             info: DeviceStatus::from(&DevInfo::new(1, 1, 4096, Features::empty())),
             params: ParamsStatus::from(&Params::default()),
             counters: Vec::new(),
+            latency: Vec::new(),
         }
     }
 

@@ -71,7 +71,8 @@ fn builder(name: &str, target: impl Target + 'static, args: &CommonArgs) -> Serv
         .depth(args.depth)
         .max_io_bytes(args.max_io_size)
         .read_only(args.read_only)
-        .start_timeout(args.start_timeout);
+        .start_timeout(args.start_timeout)
+        .latency(args.latency);
     if let Some(id) = args.id {
         builder = builder.id(id);
     }

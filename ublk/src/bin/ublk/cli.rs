@@ -131,6 +131,9 @@ pub(crate) struct CommonArgs {
     /// Answer no questions on a socket.
     #[arg(long, conflicts_with = "socket")]
     pub(crate) no_socket: bool,
+    /// Measure how long requests take, for `ublk stats`; costs two looks at the clock for each batch.
+    #[arg(long)]
+    pub(crate) latency: bool,
     /// Report events as lines of JSON.
     #[arg(long)]
     pub(crate) json: bool,
