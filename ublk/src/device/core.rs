@@ -28,16 +28,18 @@ pub(super) enum Owed {
     Nothing,
     Delete,
     StopAndDelete,
+    /// End the queues and close the node; the device stays for the next server.
+    Release,
 }
 
 #[derive(Debug)]
 pub(super) struct Core {
-    control: Control,
+    pub(super) control: Control,
     pub(super) info: DevInfo,
     char_device: Option<Arc<CharDevice>>,
     pub(super) kill_switch: Arc<KillSwitch>,
-    /// START_DEV, submitted and not answered.
-    start: Option<Pending>,
+    /// START_DEV or END_USER_RECOVERY, submitted and not answered.
+    pub(super) start: Option<(Step, Pending)>,
     pub(super) owed: Owed,
 }
 
@@ -60,12 +62,17 @@ fn plan_features(control: &mut Control, spec: &DeviceSpec) -> Result<Plan, Devic
     Ok(features::plan(&wish, &host)?)
 }
 
-fn failed(step: Step) -> impl FnOnce(CtrlError) -> DeviceError {
+pub(super) fn failed(step: Step) -> impl FnOnce(CtrlError) -> DeviceError {
     move |source| DeviceError::Control { step, source }
 }
 
+/// This process, as START_DEV and END_USER_RECOVERY want to know it.
+pub(super) fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(i32::MAX)
+}
+
 /// The device is not there any more, so there is nothing to stop or delete.
-fn is_gone(error: &CtrlError) -> bool {
+pub(super) fn is_gone(error: &CtrlError) -> bool {
     error.errno() == Some(libc::ENODEV)
 }
 
@@ -79,11 +86,26 @@ impl Core {
         // First, for what comes after the device has to be undone.
         let kill_switch = Arc::new(KillSwitch::new().map_err(DeviceError::KillSwitch)?);
         let info = control.add_dev(&wanted).map_err(failed(Step::Add))?;
-        let owed = Owed::Delete;
-        let core = Self { control, info, char_device: None, kill_switch, start: None, owed };
+        let unprivileged = info.flags.contains(Features::UNPRIVILEGED_DEV);
+        control.set_unprivileged(unprivileged);
+        let mut core = Self::with_info(control, info, kill_switch, Owed::Delete);
         // Dropped where it is not what was planned, and so deleted.
         plan.check(info.flags)?;
+        if unprivileged {
+            // Every command from here on is a matter of access to the node, which udev gives to the
+            // device's owner some time after it is there.
+            core.open()?;
+        }
         Ok(core)
+    }
+
+    pub(super) fn with_info(
+        control: Control,
+        info: DevInfo,
+        kill_switch: Arc<KillSwitch>,
+        owed: Owed,
+    ) -> Self {
+        Self { control, info, char_device: None, kill_switch, start: None, owed }
     }
 
     pub(super) fn set_params(&mut self, params: &Params) -> Result<(), DeviceError> {
@@ -154,22 +176,24 @@ impl Core {
 
     /// Submits START_DEV for this process, which is the one that opened the node.
     pub(super) fn begin_start(&mut self) -> Result<(), DeviceError> {
-        let pid = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
-        let started = self.control.start_dev_begin(self.info.dev_id, pid);
-        self.start = Some(started.map_err(failed(Step::Start))?);
+        let started = self.control.start_dev_begin(self.info.dev_id, own_pid());
+        self.start = Some((Step::Start, started.map_err(failed(Step::Start))?));
         // It may go live at any moment now.
         self.owed = Owed::StopAndDelete;
         Ok(())
     }
 
-    /// Whether START_DEV has completed.
+    /// Whether START_DEV or END_USER_RECOVERY has completed.
     pub(super) fn wait_start(&mut self, timeout: Duration) -> Result<bool, DeviceError> {
-        let Some(start) = &self.start else { return Ok(true) };
+        let Some((step, start)) = &self.start else { return Ok(true) };
+        let step = *step;
         match self.control.wait(start, timeout) {
             Err(CtrlError::Timeout { .. }) => Ok(false),
             answer => {
                 self.start = None;
-                answer.map_err(failed(Step::Start))?;
+                answer.map_err(failed(step))?;
+                // A device that was taken over is its new server's from now on.
+                self.owed = Owed::StopAndDelete;
                 Ok(true)
             }
         }
@@ -204,7 +228,7 @@ impl Core {
         Ok(forced)
     }
 
-    fn end_queues(&mut self) {
+    pub(super) fn end_queues(&mut self) {
         self.kill_switch.cut();
         self.char_device = None;
     }
@@ -228,7 +252,8 @@ impl Core {
     fn abort_start(&mut self) {
         if matches!(self.wait_start(START_ABORT_TIMEOUT), Ok(false)) {
             self.start = None;
-            if let Ok(control) = Control::open() {
+            if let Ok(mut control) = Control::open() {
+                control.set_unprivileged(self.info.flags.contains(Features::UNPRIVILEGED_DEV));
                 self.control = control;
             }
         }
@@ -239,6 +264,11 @@ impl Drop for Core {
     fn drop(&mut self) {
         let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
         if owed == Owed::Nothing {
+            return;
+        }
+        if owed == Owed::Release {
+            // A pending END_USER_RECOVERY ends with the ring it was sent by.
+            self.end_queues();
             return;
         }
         // Nobody is there to hear of an error; each step is tried whatever became of the one before.

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::ctrl::CtrlError;
 use crate::features::FeatureError;
 use crate::params::ParamsError;
+use crate::uapi::DevState;
 use crate::uapi::ParamTypes;
 
 /// A step of a device's life.
@@ -32,6 +33,18 @@ pub enum Step {
     Stop,
     /// DEL_DEV.
     Delete,
+    /// GET_DEV_INFO and GET_PARAMS of a device that is there already.
+    Inspect,
+    /// START_USER_RECOVERY.
+    TakeOver,
+    /// END_USER_RECOVERY.
+    Recover,
+    /// QUIESCE_DEV.
+    Quiesce,
+    /// TRY_STOP_DEV.
+    TryStop,
+    /// UPDATE_SIZE.
+    Resize,
 }
 
 impl fmt::Display for Step {
@@ -45,6 +58,12 @@ impl fmt::Display for Step {
             Self::Start => "start the device",
             Self::Stop => "stop the device",
             Self::Delete => "delete the device",
+            Self::Inspect => "learn what the device is",
+            Self::TakeOver => "take the device over",
+            Self::Recover => "make the device live again",
+            Self::Quiesce => "quiesce the device",
+            Self::TryStop => "stop the device unless it is in use",
+            Self::Resize => "resize the device",
         })
     }
 }
@@ -101,4 +120,52 @@ pub enum DeviceError {
         /// How long by force.
         forced: Duration,
     },
+    /// The device was added without recovery, so no second server can have it.
+    #[error(
+        "device {id} was added without recovery: stop or delete it, no other server can take it over"
+    )]
+    NotRecoverable {
+        /// The device.
+        id: u32,
+    },
+    /// The device has no disk any more, so there is nothing to take over.
+    #[error("device {id} was stopped, there is nothing to recover: delete it and add a new one")]
+    NoDisk {
+        /// The device.
+        id: u32,
+    },
+    /// The server that has the device did not go away.
+    #[error(
+        "device {id} still has a server{} after {timeout:?} (state {state}): end that one, or quiesce the device",
+        ServedBy(pid)
+    )]
+    Served {
+        /// The device.
+        id: u32,
+        /// The process that serves it, where the kernel tells.
+        pid: Option<i32>,
+        /// Its state.
+        state: DevState,
+        /// How long was waited.
+        timeout: Duration,
+    },
+}
+
+impl DeviceError {
+    /// The errno of the control command that failed, positive.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Control { source, .. } => source.errno(),
+            _ => None,
+        }
+    }
+}
+
+/// ", process 12,", or nothing.
+struct ServedBy<'a>(&'a Option<i32>);
+
+impl fmt::Display for ServedBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |pid| write!(f, ", process {pid},"))
+    }
 }

@@ -52,9 +52,9 @@ pub struct Created(());
 #[derive(Debug)]
 pub struct Configured(());
 
-/// START_DEV is submitted and waits for the last tag.
+/// START_DEV, or END_USER_RECOVERY, is submitted and waits for the last tag.
 #[derive(Debug)]
-pub struct Starting(());
+pub struct Starting(pub(super) ());
 
 /// The disk is there.
 #[derive(Debug)]
@@ -66,15 +66,16 @@ pub struct Stopped {
     forced: bool,
 }
 
-/// A device in a state of its life. Dropped, it is stopped and deleted within some 15 seconds at worst.
+/// A device in a state of its life. Dropped, it is stopped and deleted within some 15 seconds at worst; one that is
+/// about to be taken over, or that was quiesced, is left to the next server instead.
 ///
 /// It belongs to the thread that starts it until it is live: the kernel cancels a START_DEV whose
 /// submitting thread has ended.
 #[derive(Debug)]
-#[must_use = "a device that is dropped is deleted"]
+#[must_use = "a device that is dropped is deleted or left"]
 pub struct Device<S> {
-    core: Core,
-    state: S,
+    pub(super) core: Core,
+    pub(super) state: S,
 }
 
 /// What waiting for a start came to.
@@ -87,7 +88,7 @@ pub enum StartProgress {
 }
 
 impl<S> Device<S> {
-    fn into_state<T>(self, state: T) -> Device<T> {
+    pub(super) fn into_state<T>(self, state: T) -> Device<T> {
         Device { core: self.core, state }
     }
 
@@ -185,10 +186,10 @@ impl Device<Starting> {
         self.core.tickets()
     }
 
-    /// Waits for START_DEV.
+    /// Waits for START_DEV or END_USER_RECOVERY.
     ///
     /// # Errors
-    /// [`DeviceError::Control`] with what it said; the device is deleted then.
+    /// [`DeviceError::Control`] with what it said; a new device is deleted then, one that was to be taken over stays.
     pub fn wait(mut self, timeout: Duration) -> Result<StartProgress, DeviceError> {
         Ok(if self.core.wait_start(timeout)? {
             StartProgress::Live(self.into_state(Live(())))

@@ -7,7 +7,7 @@ use super::Descriptor;
 use crate::target::{Op, Target, errno_of};
 
 /// Does what a descriptor asks for and says what to commit: bytes, or a negative errno. A range outside
-/// of `size_bytes`, or one that `buffer` does not match, is EIO and never reaches the target.
+/// of `size_bytes` and of what the target has grown to, or one that `buffer` does not match, is EIO and never reaches the target.
 pub fn execute<T: Target + ?Sized>(
     target: &T,
     descriptor: &Descriptor,
@@ -16,7 +16,9 @@ pub fn execute<T: Target + ?Sized>(
 ) -> i32 {
     let len = descriptor.len_bytes();
     let Some(offset) = descriptor.offset_bytes() else { return -libc::EIO };
-    if descriptor.op != Op::Flush && offset.checked_add(len).is_none_or(|end| end > size_bytes) {
+    // What is behind the end may have been added since; asked for only then, for it costs a call.
+    let is_behind = |end| end > size_bytes && end > target.size_bytes();
+    if descriptor.op != Op::Flush && offset.checked_add(len).is_none_or(is_behind) {
         return -libc::EIO;
     }
     if buffer.len() as u64 != descriptor.data_len_bytes() {

@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::live::Server;
+use super::live::{Server, Sockets};
+use super::resize::Resizer;
 use super::shared::{QueueFailure, Shared, Startup, StopHandle};
-use super::socket::{StatusSocket, socket_path};
+use super::socket::socket_path;
+use super::takeover::{Takeover, TargetMismatch};
 use super::workers::Workers;
 use super::{DeviceStatus, ParamsStatus, Status};
 use crate::ctrl::{Control, OpenError};
-use crate::device::{Configured, Device, DeviceError, DeviceSpec, Live, StartProgress, Starting};
+use crate::device::{
+    Configured, Device, DeviceError, DeviceSpec, Live, Recoverable, Recovery, StartProgress,
+    Starting, Step,
+};
 use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder, ParamsError};
-use crate::queue::{LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
+use crate::queue::{KillSwitch, LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
 use crate::target::Target;
-use crate::uapi::Features;
+use crate::uapi::{Features, Params};
 
 /// How long the start waits for the kernel at a time before it looks at its queues again. Only while
 /// starting; a live server has no timer.
@@ -37,7 +42,38 @@ pub enum StartupOrder {
     Concurrent,
 }
 
-/// Why a server did not start. Nothing of it is left.
+/// A device of which no tag is fetched yet.
+pub(super) enum Unstarted {
+    /// Added by this server.
+    New(Device<Configured>),
+    /// Left by another one.
+    Left(Device<Recoverable>),
+}
+
+impl Unstarted {
+    fn begin(self) -> Result<Device<Starting>, DeviceError> {
+        match self {
+            Self::New(device) => device.begin_start(),
+            Self::Left(device) => device.begin_recovery(),
+        }
+    }
+
+    fn open_queues(&mut self) -> Result<Vec<QueueTicket>, DeviceError> {
+        match self {
+            Self::New(device) => device.open_queues(),
+            Self::Left(device) => device.open_queues(),
+        }
+    }
+
+    fn kill_switch(&self) -> Arc<KillSwitch> {
+        match self {
+            Self::New(device) => device.kill_switch(),
+            Self::Left(device) => device.kill_switch(),
+        }
+    }
+}
+
+/// Why a server did not start. Nothing of it is left; a device that it was to take over is as it was.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -50,6 +86,9 @@ pub enum StartError {
     /// A step of the device's life failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The device that was to be taken over had another target.
+    #[error(transparent)]
+    Mismatch(#[from] TargetMismatch),
     /// A queue failed.
     #[error(transparent)]
     Queue(QueueFailure),
@@ -79,6 +118,8 @@ pub struct ServerBuilder {
     target_name: String,
     spec: DeviceSpec,
     params: ParamsBuilder,
+    recovery: Recovery,
+    unprivileged: bool,
     order: StartupOrder,
     start_timeout: Duration,
     latency: bool,
@@ -104,6 +145,8 @@ impl ServerBuilder {
             target_name: "custom".into(),
             spec: DeviceSpec { max_io_bytes: MAX_IO_BYTES_DEFAULT, ..DeviceSpec::default() },
             params,
+            recovery: Recovery::None,
+            unprivileged: false,
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
             latency: false,
@@ -196,6 +239,23 @@ impl ServerBuilder {
         self
     }
 
+    /// What becomes of the device when this server goes away. A device with a recovery can also be quiesced where the
+    /// kernel offers it.
+    #[must_use]
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// A device for a caller without CAP_SYS_ADMIN, who needs access to `/dev/ublk-control` and is given the
+    /// device's nodes by udev. It can be opened by its owner only, has no recovery, and a server that does not
+    /// answer a request within the block layer's timeout is killed by the kernel. Available since Linux 6.3.
+    #[must_use]
+    pub fn unprivileged(mut self, unprivileged: bool) -> Self {
+        self.unprivileged = unprivileged;
+        self
+    }
+
     /// In which order to fetch and start.
     #[must_use]
     pub fn startup_order(mut self, order: StartupOrder) -> Self {
@@ -232,6 +292,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Takes over a device that another server has left, instead of adding one. Of what was chosen here only the
+    /// target, its name, the socket, the order and the time for the start count; the rest is the device's own.
+    pub fn recover(self, id: u32) -> Takeover {
+        Takeover::new(self, id)
+    }
+
+    pub(super) fn target(&self) -> &dyn Target {
+        self.target.as_ref()
+    }
+
     /// A handle that stops the server, or a start that is under way.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(Arc::clone(&self.shared))
@@ -241,10 +311,35 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// [`StartError`]; the device is gone and its threads have ended, unless the error says otherwise.
-    pub fn start(self) -> Result<Server, StartError> {
+    pub fn start(mut self) -> Result<Server, StartError> {
         let params = self.params.clone().max_io_bytes(self.spec.max_io_bytes).build()?;
-        let device = Device::add(Control::open()?, &self.spec)?;
-        let mut device = device.set_params(&params)?;
+        let mut control = Control::open()?;
+        self.settle_features(&mut control)?;
+        let device = Device::add(control, &self.spec)?;
+        let device = device.set_params(&params)?;
+        self.launch(Unstarted::New(device), params)
+    }
+
+    /// Adds the flags that the recovery and the privilege stand for. The device checks all of them.
+    fn settle_features(&mut self, control: &mut Control) -> Result<(), DeviceError> {
+        self.spec.features |= self.recovery.features();
+        if self.unprivileged {
+            self.spec.features |= Features::UNPRIVILEGED_DEV;
+        }
+        if self.recovery != Recovery::None {
+            let failed = |source| DeviceError::Control { step: Step::Features, source };
+            let offered = control.get_features().map_err(failed)?;
+            self.spec.features |= offered & Features::QUIESCE;
+        }
+        Ok(())
+    }
+
+    /// Serves a device and makes it live.
+    pub(super) fn launch(
+        self,
+        mut device: Unstarted,
+        params: Params,
+    ) -> Result<Server, StartError> {
         let mut tickets = device.open_queues()?;
         if self.latency {
             tickets = tickets.into_iter().map(QueueTicket::with_latency).collect();
@@ -261,14 +356,15 @@ impl ServerBuilder {
         let (mut device, workers) = startup.run(device, tickets, self.order)?;
         // A second look, for the state and the pid that the start has set.
         let info = device.refresh_info();
+        let resizer = Arc::new(Resizer::new(info, Arc::clone(&self.target), params));
         let status = {
             let (target, counters) = (self.target_name, counters.clone());
-            let (info, params) = (DeviceStatus::from(&info), ParamsStatus::from(&params));
+            let (info, resizer) = (DeviceStatus::from(&info), Arc::clone(&resizer));
             move || Status {
                 pid: std::process::id(),
                 target: target.clone(),
                 info: info.clone(),
-                params: params.clone(),
+                params: ParamsStatus::from(&resizer.params()),
                 counters: counters.iter().map(|queue| queue.snapshot()).collect(),
                 latency: latencies(&counters),
             }
@@ -278,9 +374,8 @@ impl ServerBuilder {
             Some(Some(path)) => Some(path),
             None => Some(socket_path(info.dev_id)),
         };
-        let window = status.clone();
-        let socket = socket.map(|path| StatusSocket::listen(&path, window));
-        Ok(Server::new(device, workers, self.shared, params, counters, Box::new(status), socket))
+        let sockets = socket.map(|path| Sockets::open(&path, status.clone(), &resizer));
+        Ok(Server::new(device, workers, self.shared, resizer, counters, Box::new(status), sockets))
     }
 }
 
@@ -308,7 +403,7 @@ struct Aborted {
 impl Attempt<'_> {
     fn run(
         &self,
-        device: Device<Configured>,
+        device: Unstarted,
         tickets: Vec<QueueTicket>,
         order: StartupOrder,
     ) -> Result<(Device<Live>, Workers), StartError> {
@@ -322,12 +417,12 @@ impl Attempt<'_> {
         };
         let (starting, workers) = match order {
             StartupOrder::StartThenFetch => {
-                let starting = device.begin_start()?;
+                let starting = device.begin()?;
                 (starting, spawn(tickets))
             }
             StartupOrder::Concurrent => {
                 let workers = spawn(tickets);
-                match device.begin_start() {
+                match device.begin() {
                     Ok(starting) => (starting, workers),
                     Err(error) => return abort(workers, error.into()),
                 }
@@ -343,7 +438,7 @@ impl Attempt<'_> {
                         return aborted;
                     }
                 }
-                match device.begin_start() {
+                match device.begin() {
                     Ok(starting) => (starting, workers),
                     Err(error) => return abort(workers, error.into()),
                 }

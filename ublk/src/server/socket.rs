@@ -54,9 +54,19 @@ impl StatusSocket {
         path: &Path,
         status: impl Fn() -> Status + Send + 'static,
     ) -> io::Result<Self> {
+        // What goes wrong with a caller is the caller's trouble, not ours.
+        Self::serve(path, "ublk-status", move |stream| drop(answer(stream, &status())))
+    }
+
+    /// Listens at `path` and gives each caller to `attend`, one after the other.
+    pub(super) fn serve(
+        path: &Path,
+        name: &str,
+        attend: impl Fn(UnixStream) + Send + 'static,
+    ) -> io::Result<Self> {
         let listener = bind(path)?;
         let (awoken, wake) = io::pipe()?;
-        let thread = std::thread::Builder::new().name("ublk-status".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
             loop {
                 let mut fds = [
                     PollFd::new(listener.as_fd(), PollFlags::POLLIN),
@@ -71,8 +81,7 @@ impl StatusSocket {
                     return;
                 }
                 if let Ok((stream, _)) = listener.accept() {
-                    // The caller's trouble, not ours.
-                    let _ = answer(stream, &status());
+                    attend(stream);
                 }
             }
         })?;
