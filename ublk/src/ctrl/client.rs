@@ -92,11 +92,11 @@ impl Control {
     /// # Errors
     /// See [`CtrlError`]; `ENODEV` where there is no such device.
     pub fn address(&mut self, dev_id: u32) -> Result<DevInfo, CtrlError> {
+        self.unprivileged = false;
         // GET_DEV_INFO2 works with every device whose node is in place; GET_DEV_INFO without a node, and on
         // kernels before 6.3, for privileged ones.
         let info = match self.get_dev_info2(dev_id) {
             Err(error) if error.errno() != Some(libc::ENODEV) => {
-                self.unprivileged = false;
                 self.get_dev_info(dev_id).map_err(|_| error)?
             }
             found => found?,

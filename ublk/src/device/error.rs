@@ -41,8 +41,6 @@ pub enum Step {
     Recover,
     /// QUIESCE_DEV.
     Quiesce,
-    /// TRY_STOP_DEV.
-    TryStop,
     /// UPDATE_SIZE.
     Resize,
 }
@@ -62,7 +60,6 @@ impl fmt::Display for Step {
             Self::TakeOver => "take the device over",
             Self::Recover => "make the device live again",
             Self::Quiesce => "quiesce the device",
-            Self::TryStop => "stop the device unless it is in use",
             Self::Resize => "resize the device",
         })
     }

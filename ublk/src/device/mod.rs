@@ -21,12 +21,14 @@ mod char_device;
 mod core;
 mod error;
 mod handover;
+mod left;
 mod lifecycle;
 mod recovery;
 
 pub use char_device::CharDevice;
 pub use error::{DeviceError, Step};
 pub use handover::{Quiesced, Recoverable, quiesce, quiesce_and_wait};
+pub use left::{Left, find_left};
 pub use lifecycle::{
     Configured, Created, Device, DeviceSpec, Live, StartProgress, Starting, Stopped,
 };

@@ -9,9 +9,9 @@ use super::builder::{ServerBuilder, StartError, Unstarted};
 use super::live::Server;
 use super::shared::StopHandle;
 use crate::ctrl::Control;
-use crate::device::Device;
+use crate::device::{Device, DeviceError, Step, quiesce_and_wait};
 use crate::target::Capabilities;
-use crate::uapi::{Attrs, ParamTypes, Params, SECTOR_BYTES};
+use crate::uapi::{Attrs, DevState, ParamTypes, Params, SECTOR_BYTES};
 
 /// How long an old server that is about to end is waited for unless told otherwise.
 const WAIT_DEFAULT: Duration = Duration::from_secs(10);
@@ -60,11 +60,19 @@ pub struct Takeover {
     pub(super) builder: ServerBuilder,
     pub(super) id: u32,
     wait: Duration,
+    replace: bool,
 }
 
 impl Takeover {
     pub(super) fn new(builder: ServerBuilder, id: u32) -> Self {
-        Self { builder, id, wait: WAIT_DEFAULT }
+        Self { builder, id, wait: WAIT_DEFAULT, replace: false }
+    }
+
+    /// Quiesces the device first, so that a server that still has it leaves: an upgrade in one call. Needs a device
+    /// with QUIESCE, which one with a recovery has where the kernel offers it. Available since Linux 6.16.
+    pub fn replace(mut self) -> Self {
+        self.replace = true;
+        self
     }
 
     /// How long to wait for the old server to be gone; 10 seconds unless given.
@@ -83,11 +91,30 @@ impl Takeover {
     /// # Errors
     /// [`StartError`]. The device stays as it was, for another attempt.
     pub fn start(self) -> Result<Server, StartError> {
-        let device = Device::recover(Control::open()?, self.id, self.wait)?;
+        let mut control = Control::open()?;
+        if self.replace {
+            self.quiesce(&mut control)?;
+        }
+        let device = Device::recover(control, self.id, self.wait)?;
         let params = *device.params();
-        let target = self.builder.target();
-        check_target(&params, target.size_bytes(), target.capabilities())?;
+        self.check(&params)?;
         self.builder.launch(Unstarted::Left(device), params)
+    }
+
+    /// Ends the server that has the device, if one has; not before it is sure that ours will do.
+    fn quiesce(&self, control: &mut Control) -> Result<(), StartError> {
+        let failed = |source| DeviceError::Control { step: Step::Inspect, source };
+        let info = control.address(self.id).map_err(failed)?;
+        self.check(&control.get_params(self.id).map_err(failed)?)?;
+        if info.state() == DevState::Live {
+            quiesce_and_wait(control, self.id, self.wait)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, params: &Params) -> Result<(), TargetMismatch> {
+        let target = self.builder.target();
+        check_target(params, target.size_bytes(), target.capabilities())
     }
 }
 

@@ -43,6 +43,9 @@ struct Region {
     chunks: Vec<Chunk>,
 }
 
+/// Regions that are made together; none until the first request to one of them.
+type Shelf = OnceLock<Box<[RwLock<Region>]>>;
+
 /// A sparse ramdisk.
 ///
 /// A request that lies inside one region of 4 MiB is atomic to other requests; one that spans regions
@@ -51,7 +54,7 @@ struct Region {
 pub struct RamTarget {
     size_bytes: AtomicU64,
     /// Room for the largest disk, so that one that grows need not move while it is served.
-    shelves: Box<[OnceLock<Box<[RwLock<Region>]>>]>,
+    shelves: Box<[Shelf]>,
 }
 
 /// The part of a request that falls into one chunk.

@@ -9,7 +9,7 @@ use crate::cli::{AddArgs, CommonArgs, TargetArgs};
 use crate::daemon::{self, Herald};
 use crate::exit::{Exit, Failure};
 use crate::pidfile::PidFile;
-use crate::{out, signals, size};
+use crate::{life, out, signals, size};
 
 /// What `--json` reports, one a line.
 #[derive(Serialize)]
@@ -41,6 +41,7 @@ enum Event {
 /// Serves a device until it is stopped, or starts the daemon that does.
 pub(crate) fn run(args: AddArgs, herald: &Herald) -> Result<(), Failure> {
     let common = args.target.common();
+    common.life.check()?;
     if common.daemon.daemon && !herald.is_daemon() {
         return daemon::launch(&common.daemon, common.start_timeout);
     }
@@ -67,14 +68,22 @@ pub(crate) fn run(args: AddArgs, herald: &Herald) -> Result<(), Failure> {
 fn builder(name: &str, target: impl Target + 'static, args: &CommonArgs) -> ServerBuilder {
     let mut builder = Server::builder(target)
         .target_name(name)
-        .queues(args.queues)
-        .depth(args.depth)
-        .max_io_bytes(args.max_io_size)
         .read_only(args.read_only)
+        .recovery(args.life.recovery())
+        .unprivileged(args.life.unprivileged)
         .start_timeout(args.start_timeout)
         .latency(args.latency);
     if let Some(id) = args.id {
         builder = builder.id(id);
+    }
+    if let Some(queues) = args.queues {
+        builder = builder.queues(queues);
+    }
+    if let Some(depth) = args.depth {
+        builder = builder.depth(depth);
+    }
+    if let Some(bytes) = args.max_io_size {
+        builder = builder.max_io_bytes(bytes);
     }
     if let Some(bytes) = args.block_size {
         builder = builder.logical_block_bytes(bytes);
@@ -98,7 +107,7 @@ fn serve(
     // Before the device is there, so that there is no moment at which a signal would leave one behind.
     let stop = builder.stop_handle();
     signals::on_first(move || stop.request_stop())?;
-    let server = builder.start().map_err(start_failure)?;
+    let server = args.life.start(builder).map_err(start_failure)?;
     let id = server.info().dev_id;
     if let Err(error) = server.socket_path() {
         out::warn(&format!("`ublk list` will show no counters of device {id}: {error}"));
@@ -109,6 +118,9 @@ fn serve(
         Err(failure) => return Err(failure),
     }
     let wake = server.wait(None);
+    if args.life.leaves(wake) {
+        return life::leave(server, wake, args);
+    }
     let report = server.stop(args.stop_timeout).map_err(Failure::failed)?;
     finish(id, wake, &report, args.json)
 }
@@ -193,6 +205,7 @@ fn start_failure(error: StartError) -> Failure {
     match error {
         StartError::Driver(error) => Failure::driver(&error),
         StartError::Params(error) => Failure::usage(error),
+        StartError::Mismatch(error) => Failure::usage(error),
         StartError::Device(error) => Failure::device(&error),
         error => Failure::Failed { exit: Exit::Failed, message: error.to_string(), hint: None },
     }

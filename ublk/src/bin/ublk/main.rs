@@ -7,11 +7,16 @@ mod del;
 mod devices;
 mod exit;
 mod features;
+mod life;
 mod list;
 mod out;
 mod pidfile;
+mod quiesce;
+mod recover;
+mod resize;
 mod signals;
 mod size;
+mod stop;
 
 use std::process::ExitCode;
 
@@ -53,6 +58,10 @@ fn main() -> ExitCode {
 fn run(command: Command, herald: &Herald) -> Result<(), Failure> {
     match command {
         Command::Add(args) => add::run(args, herald),
+        Command::Recover(args) => recover::run(args, herald),
+        Command::Quiesce(args) => quiesce::run(&args),
+        Command::Stop(args) => stop::run(&args),
+        Command::Resize(args) => resize::run(&args),
         Command::Del(args) => del::run(&args),
         Command::List(args) => list::run(&args),
         Command::Features(args) => features::run(&args),
