@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             let name = arguments.get(1).map_or("", String::as_str);
             scenarios::mutant::process::main(name, Hooks { segfault: crash::segfault })
         }
+        Some("successor") => scenarios::recovery::successor(&arguments[1..]),
         _ if std::process::id() == 1 => init::main(),
         _ => {
             eprintln!("runner: this is the guest agent; it runs as PID 1 of `cargo xtask vm-e2e`");

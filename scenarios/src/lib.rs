@@ -17,6 +17,7 @@ pub mod mutant;
 pub mod oracle;
 pub mod probe;
 pub mod process;
+pub mod recovery;
 pub mod rig;
 pub mod scenario;
 pub mod signature;

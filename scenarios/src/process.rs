@@ -62,6 +62,8 @@ pub struct ServerProcess {
     child: Child,
     lines: mpsc::Receiver<String>,
     errors: mpsc::Receiver<String>,
+    /// The device is somebody else's from now on.
+    keeps_device: bool,
     /// What it said when its device was live.
     pub live: Live,
 }
@@ -73,10 +75,42 @@ impl ServerProcess {
     /// [`Stop::Fail`] when it ends or says nothing within the command timeout (three times over: it
     /// makes three commands that may each take that long).
     pub fn start(context: &mut Context, arguments: &[&str]) -> Result<Self, Stop> {
-        context.step(format_args!("ublk add {}", arguments.join(" ")));
+        Self::serve(context, "add", arguments)
+    }
+
+    /// Starts `ublk recover <arguments>` and waits until the device is live again. A process that served
+    /// it before has to be [given up](Self::give_up) first.
+    ///
+    /// # Errors
+    /// As [`ServerProcess::start`].
+    pub fn recover(context: &mut Context, arguments: &[&str]) -> Result<Self, Stop> {
+        Self::serve(context, "recover", arguments)
+    }
+
+    fn serve(context: &mut Context, verb: &str, arguments: &[&str]) -> Result<Self, Stop> {
+        context.step(format_args!("ublk {verb} {}", arguments.join(" ")));
         let mut command = Command::new(UBLK);
-        command.arg("add").args(arguments).arg("--json");
+        command.arg(verb).args(arguments).arg("--json");
         Self::spawn(command, context.command_timeout() * 3)
+    }
+
+    /// Starts a command that prints what `ublk add --json` prints.
+    ///
+    /// # Errors
+    /// As [`ServerProcess::start`].
+    pub fn start_command(context: &mut Context, command: Command) -> Result<Self, Stop> {
+        context.step(format_args!("{command:?}"));
+        Self::spawn(command, context.command_timeout() * 3)
+    }
+
+    /// Waits for the end of the process, which was told to leave or was killed, and keeps its device.
+    ///
+    /// # Errors
+    /// [`Stop::Fail`] when it still runs after `timeout`.
+    pub fn give_up(mut self, timeout: Duration) -> Result<ExitStatus, Stop> {
+        let status = self.wait(timeout)?;
+        self.keeps_device = true;
+        Ok(status)
     }
 
     /// Starts a ramdisk of 1 MiB with the bug called `bug`, from [`crate::mutant::process`].
@@ -102,7 +136,7 @@ impl ServerProcess {
         let first = lines.recv_timeout(timeout);
         let live = first.as_ref().ok().and_then(|line| serde_json::from_str::<Live>(line).ok());
         if let Some(live) = live {
-            return Ok(Self { child, lines, errors, live });
+            return Ok(Self { child, lines, errors, keeps_device: false, live });
         }
         let _ = child.kill();
         let status = child.wait().during("wait for the server")?;
@@ -127,6 +161,20 @@ impl ServerProcess {
     #[must_use]
     pub fn later_lines(&self) -> Vec<String> {
         self.lines.try_iter().collect()
+    }
+
+    /// The last line of a process that has ended; none where it said nothing after the first.
+    #[must_use]
+    pub fn last_line(&self, timeout: Duration) -> Option<String> {
+        // Its reader may be a moment behind; it ends with the stream.
+        let deadline = Instant::now() + timeout;
+        let mut last = None;
+        while let Ok(line) =
+            self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            last = Some(line);
+        }
+        last
     }
 
     /// Its process id.
@@ -213,7 +261,9 @@ impl Drop for ServerProcess {
             let _ = self.child.wait();
         }
         // A scenario that ended early leaves the device; the next one must find a clean kernel.
-        remove_device(self.live.id);
+        if !self.keeps_device {
+            remove_device(self.live.id);
+        }
     }
 }
 
@@ -222,6 +272,7 @@ pub fn remove_device(id: u32) {
     if block::nodes(id).0.exists()
         && let Ok(mut control) = ublk::ctrl::Control::open()
     {
+        let _ = control.address(id);
         let _ = control.stop_dev(id);
         let _ = control.del_dev(id);
     }

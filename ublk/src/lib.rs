@@ -6,6 +6,7 @@ pub mod sys;
 
 pub mod ctrl;
 pub mod device;
+pub mod features;
 pub mod params;
 pub mod queue;
 pub mod raw;

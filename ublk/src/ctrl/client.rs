@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{CONTROL_PATH, Command, CtrlError, OpenError, Reply, SqeDump};
 use crate::sys::ctrl_ring::{CtrlRing, Outcome};
-use crate::uapi::{CtrlOp, DevState};
+use crate::uapi::{CtrlOp, DevInfo, DevState, Features};
 
 /// How long the convenience methods wait unless told otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -78,6 +78,31 @@ impl Control {
     pub fn for_unprivileged(mut self) -> Self {
         self.unprivileged = true;
         self
+    }
+
+    /// Says whether the devices this client speaks of from now on are unprivileged ones; see
+    /// [`for_unprivileged`](Self::for_unprivileged). ADD_DEV tells by the flags it returns.
+    pub fn set_unprivileged(&mut self, unprivileged: bool) {
+        self.unprivileged = unprivileged;
+    }
+
+    /// Learns how a device that is there wants to be spoken to, and what it is. Commands that follow carry its path
+    /// exactly if it is an unprivileged one.
+    ///
+    /// # Errors
+    /// See [`CtrlError`]; `ENODEV` where there is no such device.
+    pub fn address(&mut self, dev_id: u32) -> Result<DevInfo, CtrlError> {
+        self.unprivileged = false;
+        // GET_DEV_INFO2 works with every device whose node is in place; GET_DEV_INFO without a node, and on
+        // kernels before 6.3, for privileged ones.
+        let info = match self.get_dev_info2(dev_id) {
+            Err(error) if error.errno() != Some(libc::ENODEV) => {
+                self.get_dev_info(dev_id).map_err(|_| error)?
+            }
+            found => found?,
+        };
+        self.unprivileged = info.flags.contains(Features::UNPRIVILEGED_DEV);
+        Ok(info)
     }
 
     /// Sets how long the convenience methods wait.

@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::error::{DeviceError, Step};
 use super::{CharDevice, DeviceSpec};
 use crate::ctrl::{Command, Control, CtrlError, Pending, char_path};
+use crate::features::{self, Host, Plan, Wish};
+use crate::params::{DeviceNumbers, check_features};
 use crate::queue::{KillSwitch, QueueCounters, QueueTicket, TagSet};
-use crate::uapi::{DEV_ID_AUTO, DevInfo, Params};
+use crate::uapi::{DEV_ID_AUTO, DevInfo, Features, ParamTypes, Params};
 
 /// How long a device's node may take to appear and be accessible.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -26,41 +28,106 @@ pub(super) enum Owed {
     Nothing,
     Delete,
     StopAndDelete,
+    /// End the queues and close the node; the device stays for the next server.
+    Release,
 }
 
 #[derive(Debug)]
 pub(super) struct Core {
-    control: Control,
+    pub(super) control: Control,
     pub(super) info: DevInfo,
     char_device: Option<Arc<CharDevice>>,
     pub(super) kill_switch: Arc<KillSwitch>,
-    /// START_DEV, submitted and not answered.
-    start: Option<Pending>,
+    /// START_DEV or END_USER_RECOVERY, submitted and not answered.
+    pub(super) start: Option<(Step, Pending)>,
     pub(super) owed: Owed,
 }
 
-fn failed(step: Step) -> impl FnOnce(CtrlError) -> DeviceError {
+/// Groups that older kernels mask off and do not refuse.
+const DROPPED_SILENTLY: ParamTypes =
+    ParamTypes::DMA_ALIGN.union(ParamTypes::SEGMENT).union(ParamTypes::INTEGRITY);
+
+/// Finds out before ADD_DEV what it would refuse, or make something else of.
+fn plan_features(control: &mut Control, spec: &DeviceSpec) -> Result<Plan, DeviceError> {
+    let mut host = Host::probe(control).map_err(failed(Step::Features))?;
+    if spec.features.contains(Features::ZONED) {
+        host = host.with_zoned_probe();
+    }
+    let wish = Wish {
+        features: spec.features,
+        queue_depth: spec.depth,
+        io_desc_size_bytes: spec.io_desc_size_bytes,
+        auto_buf_fallback: false,
+    };
+    Ok(features::plan(&wish, &host)?)
+}
+
+pub(super) fn failed(step: Step) -> impl FnOnce(CtrlError) -> DeviceError {
     move |source| DeviceError::Control { step, source }
 }
 
+/// This process, as START_DEV and END_USER_RECOVERY want to know it.
+pub(super) fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(i32::MAX)
+}
+
 /// The device is not there any more, so there is nothing to stop or delete.
-fn is_gone(error: &CtrlError) -> bool {
+pub(super) fn is_gone(error: &CtrlError) -> bool {
     error.errno() == Some(libc::ENODEV)
 }
 
 impl Core {
     pub(super) fn add(mut control: Control, spec: &DeviceSpec) -> Result<Self, DeviceError> {
-        let mut wanted = DevInfo::new(spec.queues, spec.depth, spec.max_io_bytes, spec.features);
+        let plan = plan_features(&mut control, spec)?;
+        let mut wanted = DevInfo::new(spec.queues, spec.depth, spec.max_io_bytes, plan.flags);
         wanted.dev_id = spec.id.unwrap_or(DEV_ID_AUTO);
+        wanted.io_desc_size = plan.io_desc_size_bytes;
+        wanted.ublksrv_flags = spec.server_flags;
         // First, for what comes after the device has to be undone.
         let kill_switch = Arc::new(KillSwitch::new().map_err(DeviceError::KillSwitch)?);
         let info = control.add_dev(&wanted).map_err(failed(Step::Add))?;
-        let owed = Owed::Delete;
-        Ok(Self { control, info, char_device: None, kill_switch, start: None, owed })
+        let unprivileged = info.flags.contains(Features::UNPRIVILEGED_DEV);
+        control.set_unprivileged(unprivileged);
+        let mut core = Self::with_info(control, info, kill_switch, Owed::Delete);
+        // Dropped where it is not what was planned, and so deleted.
+        plan.check(info.flags)?;
+        if unprivileged {
+            // Every command from here on is a matter of access to the node, which udev gives to the
+            // device's owner some time after it is there.
+            core.open()?;
+        }
+        Ok(core)
+    }
+
+    pub(super) fn with_info(
+        control: Control,
+        info: DevInfo,
+        kill_switch: Arc<KillSwitch>,
+        owed: Owed,
+    ) -> Self {
+        Self { control, info, char_device: None, kill_switch, start: None, owed }
     }
 
     pub(super) fn set_params(&mut self, params: &Params) -> Result<(), DeviceError> {
-        self.control.set_params(self.info.dev_id, params).map_err(failed(Step::SetParams))
+        let id = self.info.dev_id;
+        check_features(params, self.info.flags)?;
+        self.control.set_params(id, params).map_err(failed(Step::SetParams))?;
+        if !params.types.intersects(DROPPED_SILENTLY) {
+            return Ok(());
+        }
+        let stored = self.control.get_params(id).map_err(failed(Step::SetParams))?;
+        let groups = (params.types & DROPPED_SILENTLY) - stored.types;
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let integrity = groups.contains(ParamTypes::INTEGRITY);
+        let since = if integrity { "Linux 7.0" } else { "Linux 6.15" };
+        Err(DeviceError::ParamsIgnored { groups, since })
+    }
+
+    pub(super) fn numbers(&mut self) -> Result<Option<DeviceNumbers>, DeviceError> {
+        let params = self.control.get_params(self.info.dev_id).map_err(failed(Step::Numbers))?;
+        Ok(DeviceNumbers::from_params(&params))
     }
 
     /// Asks the kernel again. What it said last stays where it does not answer.
@@ -112,22 +179,24 @@ impl Core {
 
     /// Submits START_DEV for this process, which is the one that opened the node.
     pub(super) fn begin_start(&mut self) -> Result<(), DeviceError> {
-        let pid = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
-        let started = self.control.start_dev_begin(self.info.dev_id, pid);
-        self.start = Some(started.map_err(failed(Step::Start))?);
+        let started = self.control.start_dev_begin(self.info.dev_id, own_pid());
+        self.start = Some((Step::Start, started.map_err(failed(Step::Start))?));
         // It may go live at any moment now.
         self.owed = Owed::StopAndDelete;
         Ok(())
     }
 
-    /// Whether START_DEV has completed.
+    /// Whether START_DEV or END_USER_RECOVERY has completed.
     pub(super) fn wait_start(&mut self, timeout: Duration) -> Result<bool, DeviceError> {
-        let Some(start) = &self.start else { return Ok(true) };
+        let Some((step, start)) = &self.start else { return Ok(true) };
+        let step = *step;
         match self.control.wait(start, timeout) {
             Err(CtrlError::Timeout { .. }) => Ok(false),
             answer => {
                 self.start = None;
-                answer.map_err(failed(Step::Start))?;
+                answer.map_err(failed(step))?;
+                // A device that was taken over is its new server's from now on.
+                self.owed = Owed::StopAndDelete;
                 Ok(true)
             }
         }
@@ -162,7 +231,7 @@ impl Core {
         Ok(forced)
     }
 
-    fn end_queues(&mut self) {
+    pub(super) fn end_queues(&mut self) {
         self.kill_switch.cut();
         self.char_device = None;
     }
@@ -186,7 +255,8 @@ impl Core {
     fn abort_start(&mut self) {
         if matches!(self.wait_start(START_ABORT_TIMEOUT), Ok(false)) {
             self.start = None;
-            if let Ok(control) = Control::open() {
+            if let Ok(mut control) = Control::open() {
+                control.set_unprivileged(self.info.flags.contains(Features::UNPRIVILEGED_DEV));
                 self.control = control;
             }
         }
@@ -197,6 +267,11 @@ impl Drop for Core {
     fn drop(&mut self) {
         let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
         if owed == Owed::Nothing {
+            return;
+        }
+        if owed == Owed::Release {
+            // A pending END_USER_RECOVERY ends with the ring it was sent by.
+            self.end_queues();
             return;
         }
         // Nobody is there to hear of an error; each step is tried whatever became of the one before.

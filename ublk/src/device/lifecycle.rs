@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::core::{Core, Owed};
 use super::error::DeviceError;
 use crate::ctrl::{Control, block_path, char_path};
-use crate::params::MAX_IO_BYTES_DEFAULT;
+use crate::params::{DeviceNumbers, MAX_IO_BYTES_DEFAULT};
 use crate::queue::{KillSwitch, QueueTicket};
 use crate::uapi::{DevInfo, Features, Params};
 
@@ -22,8 +22,12 @@ pub struct DeviceSpec {
     pub depth: u16,
     /// Largest request in bytes, rounded down to pages by the kernel.
     pub max_io_bytes: u32,
-    /// Features; the kernel drops what it does not know and adds some of its own.
+    /// Features that are needed; see [`crate::features`] for which go together.
     pub features: Features,
+    /// Bytes per descriptor where other than 24: a multiple of 8 up to 256. Available since Linux 7.3.
+    pub io_desc_size_bytes: Option<u16>,
+    /// A word of the server's own, which the kernel keeps with the device (`ublksrv_flags`).
+    pub server_flags: u64,
 }
 
 impl Default for DeviceSpec {
@@ -34,6 +38,8 @@ impl Default for DeviceSpec {
             depth: 64,
             max_io_bytes: MAX_IO_BYTES_DEFAULT,
             features: Features::empty(),
+            io_desc_size_bytes: None,
+            server_flags: 0,
         }
     }
 }
@@ -46,9 +52,9 @@ pub struct Created(());
 #[derive(Debug)]
 pub struct Configured(());
 
-/// START_DEV is submitted and waits for the last tag.
+/// START_DEV, or END_USER_RECOVERY, is submitted and waits for the last tag.
 #[derive(Debug)]
-pub struct Starting(());
+pub struct Starting(pub(super) ());
 
 /// The disk is there.
 #[derive(Debug)]
@@ -60,15 +66,16 @@ pub struct Stopped {
     forced: bool,
 }
 
-/// A device in a state of its life. Dropped, it is stopped and deleted within some 15 seconds at worst.
+/// A device in a state of its life. Dropped, it is stopped and deleted within some 15 seconds at worst; one that is
+/// about to be taken over, or that was quiesced, is left to the next server instead.
 ///
 /// It belongs to the thread that starts it until it is live: the kernel cancels a START_DEV whose
 /// submitting thread has ended.
 #[derive(Debug)]
-#[must_use = "a device that is dropped is deleted"]
+#[must_use = "a device that is dropped is deleted or left"]
 pub struct Device<S> {
-    core: Core,
-    state: S,
+    pub(super) core: Core,
+    pub(super) state: S,
 }
 
 /// What waiting for a start came to.
@@ -81,7 +88,7 @@ pub enum StartProgress {
 }
 
 impl<S> Device<S> {
-    fn into_state<T>(self, state: T) -> Device<T> {
+    pub(super) fn into_state<T>(self, state: T) -> Device<T> {
         Device { core: self.core, state }
     }
 
@@ -98,6 +105,14 @@ impl<S> Device<S> {
     /// Asks the kernel again; what it said last where it does not answer.
     pub fn refresh_info(&mut self) -> DevInfo {
         self.core.refresh_info()
+    }
+
+    /// Numbers of its nodes, for a /dev that nobody fills.
+    ///
+    /// # Errors
+    /// [`DeviceError::Control`].
+    pub fn numbers(&mut self) -> Result<Option<DeviceNumbers>, DeviceError> {
+        self.core.numbers()
     }
 
     /// The disk, once it is live.
@@ -123,10 +138,11 @@ impl<S> Device<S> {
 }
 
 impl Device<Created> {
-    /// Adds a device.
+    /// Adds a device with exactly the features that are asked for.
     ///
     /// # Errors
-    /// [`DeviceError::Control`] with what ADD_DEV said: EEXIST for a number that is taken.
+    /// [`DeviceError::Features`] before the kernel is asked, where it would refuse the features or silently change
+    /// them; [`DeviceError::Control`] with what ADD_DEV said: EEXIST for a number that is taken.
     pub fn add(control: Control, spec: &DeviceSpec) -> Result<Self, DeviceError> {
         Ok(Self { core: Core::add(control, spec)?, state: Created(()) })
     }
@@ -170,10 +186,10 @@ impl Device<Starting> {
         self.core.tickets()
     }
 
-    /// Waits for START_DEV.
+    /// Waits for START_DEV or END_USER_RECOVERY.
     ///
     /// # Errors
-    /// [`DeviceError::Control`] with what it said; the device is deleted then.
+    /// [`DeviceError::Control`] with what it said; a new device is deleted then, one that was to be taken over stays.
     pub fn wait(mut self, timeout: Duration) -> Result<StartProgress, DeviceError> {
         Ok(if self.core.wait_start(timeout)? {
             StartProgress::Live(self.into_state(Live(())))

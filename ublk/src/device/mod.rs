@@ -12,16 +12,24 @@
 //! opened and their tags fetched before it, after it, or on other threads meanwhile. All three orders
 //! are legal, and all three can be written down.
 //!
+//! A device with a [`Recovery`] outlives its server, and another one may take it over: `handover.rs` has that part.
+//!
 //! Whatever is dropped on the way is cleaned up within a bound: stopped, closed and deleted. Only
-//! [`Device::detach`] leaves a device behind.
+//! [`Device::detach`] leaves a device behind, and a device that changes hands stays.
 
 mod char_device;
 mod core;
 mod error;
+mod handover;
+mod left;
 mod lifecycle;
+mod recovery;
 
 pub use char_device::CharDevice;
 pub use error::{DeviceError, Step};
+pub use handover::{Quiesced, Recoverable, quiesce, quiesce_and_wait};
+pub use left::{Left, find_left};
 pub use lifecycle::{
     Configured, Created, Device, DeviceSpec, Live, StartProgress, Starting, Stopped,
 };
+pub use recovery::Recovery;

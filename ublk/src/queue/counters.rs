@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::Descriptor;
+use super::{Descriptor, LatencyHistogram};
 use crate::target::Op;
 
 /// The counters of one queue. Each has one writer, the queue's thread; a reader may see one request's
@@ -25,6 +25,8 @@ pub struct QueueCounters {
     bytes_written: AtomicU64,
     enters: AtomicU64,
     in_flight_max: AtomicU64,
+    /// Only where it is wanted: it costs two looks at the clock for each batch.
+    latency: Option<Box<LatencyHistogram>>,
 }
 
 /// The counters of one queue, or the sum of several, at one moment.
@@ -65,6 +67,17 @@ fn add(counter: &AtomicU64, more: u64) {
 }
 
 impl QueueCounters {
+    /// Counters of a queue whose latencies shall be known too.
+    #[must_use]
+    pub fn with_latency() -> Self {
+        Self { latency: Some(Box::default()), ..Self::default() }
+    }
+
+    /// How long requests took; none unless asked for.
+    pub fn latency(&self) -> Option<&LatencyHistogram> {
+        self.latency.as_deref()
+    }
+
     /// Everything at this moment.
     pub fn snapshot(&self) -> CounterSnapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

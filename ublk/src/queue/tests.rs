@@ -266,3 +266,47 @@ proptest! {
         prop_assert_eq!(counters.errors, failed);
     }
 }
+
+/// Takes its time for each request.
+#[derive(Debug)]
+struct Slow(std::time::Duration);
+
+impl Target for Slow {
+    fn size_bytes(&self) -> u64 {
+        DISK
+    }
+
+    fn read(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        std::thread::sleep(self.0);
+        Ok(())
+    }
+
+    fn write(&self, _: u64, _: &[u8], _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn latencies_are_counted_by_class_and_only_where_they_are_wanted() {
+    let slow = Slow(std::time::Duration::from_millis(2));
+    let requests = [work(0, 0, 1), work(0, 1, 1), work(1, 2, 1), work(2, u64::MAX, 0)];
+    for (counters, wanted) in
+        [(QueueCounters::with_latency(), true), (QueueCounters::default(), false)]
+    {
+        let counters = Arc::new(counters);
+        let mut double = Double::new(2, BUFFER);
+        double.work.extend(requests.iter().cloned());
+        let mut queue = worker(double, 0, 2, Arc::clone(&counters));
+        queue.fetch_all().and_then(|()| queue.serve(&slow)).unwrap();
+        assert_eq!(counters.snapshot().reads, 2);
+        let Some(seen) = counters.latency().map(LatencyHistogram::snapshot) else {
+            assert!(!wanted);
+            continue;
+        };
+        assert!(wanted);
+        let counts = OpClass::ALL.map(|op| seen.class(op).count());
+        assert_eq!(counts, [2, 1, 1, 0]);
+        // Both reads came in one batch, and left together when the second one was done.
+        assert!(seen.read.quantile_ns(0.0) >= Some(4_000_000), "{:?}", seen.read);
+    }
+}

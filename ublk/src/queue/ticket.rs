@@ -74,6 +74,14 @@ impl QueueTicket {
         Arc::clone(&self.counters)
     }
 
+    /// Makes the queue know how long its requests take, at two looks at the clock for each batch. The
+    /// counters are new ones: ask for them afterwards.
+    #[must_use]
+    pub fn with_latency(mut self) -> Self {
+        self.counters = Arc::new(QueueCounters::with_latency());
+        self
+    }
+
     /// Leaves the thread that will open the ticket free to run anywhere.
     #[must_use]
     pub fn unpinned(mut self) -> Self {
@@ -103,12 +111,18 @@ impl QueueTicket {
             tags: self.tags.share(index, shares),
             affinity: self.affinity.clone(),
             char_device: Arc::clone(&self.char_device),
-            counters: if index == 0 { Arc::clone(&self.counters) } else { Arc::default() },
+            counters: if index == 0 { Arc::clone(&self.counters) } else { self.more_counters() },
             kill_switch: Arc::clone(&self.kill_switch),
             files: self.files.clone(),
             ..self
         };
         Ok((0..shares).map(share).collect())
+    }
+
+    /// New counters of the same kind.
+    fn more_counters(&self) -> Arc<QueueCounters> {
+        let latency = self.counters.latency().is_some();
+        Arc::new(if latency { QueueCounters::with_latency() } else { QueueCounters::default() })
     }
 
     /// Makes a worker for this ticket alone, on the calling thread; see [`Worker::open`].

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::latency::Recorder;
 use super::{Answer, Completion, Descriptor, KernelPort, Port, QueueCounters, QueueError, Request};
 use crate::sys::lane::{TagSet, Transfer};
 use crate::tag::{Arrival, Command, Tag, TagError, TagState};
@@ -69,6 +70,8 @@ pub struct Worker<P: Port = KernelPort> {
     /// Slots that are the server's now.
     owned: u64,
     killed: bool,
+    /// Only where latencies are wanted.
+    latency: Option<Recorder>,
     /// What went wrong where no error could be returned: while a request was dropped.
     failed: Option<QueueError>,
 }
@@ -81,7 +84,9 @@ impl<P: Port> Worker<P> {
             (0..lane.tags.count).map(move |_| Slot { tag: Tag::new(), lane: lane_number })
         };
         let slots: Box<[Slot]> = lanes.iter().enumerate().flat_map(of_lane).collect();
+        let wanted = lanes.iter().any(|lane| lane.counters.latency().is_some());
         Self {
+            latency: wanted.then(|| Recorder::new(slots.len())),
             port,
             lanes: lanes.into_boxed_slice(),
             alive: slots.len(),
@@ -241,6 +246,9 @@ impl<P: Port> Worker<P> {
         answer: Answer,
     ) -> Result<(), QueueError> {
         self.lane(slot).counters.answered(descriptor, answer.result);
+        if let Some(latency) = &mut self.latency {
+            latency.answered(slot, descriptor.op.into());
+        }
         self.commit(slot, answer)
     }
 
@@ -291,13 +299,28 @@ impl<P: Port> Worker<P> {
     }
 
     fn enter(&mut self, want: u32) -> Result<(), QueueError> {
+        self.record_leaving();
         let entered = self.port.submit_and_wait(want);
+        if let Some(latency) = &mut self.latency {
+            latency.batch_arrived(latency.now_ns());
+        }
         if let Some(lane) = self.lanes.first() {
             lane.counters.set_enters(self.port.enters());
             // What has come is the server's, whether it has looked or not.
             lane.counters.owned_now(self.owned + self.port.ready() as u64);
         }
         entered.map_err(|source| self.ring_error(source))
+    }
+
+    /// What was answered leaves with the next submission.
+    fn record_leaving(&mut self) {
+        let (lanes, slots) = (&self.lanes, &self.slots);
+        if let Some(latency) = self.latency.as_mut().filter(|latency| latency.has_leaving()) {
+            latency.batch_leaves(latency.now_ns(), |slot| {
+                let lane = usize::from(slots.get(slot as usize)?.lane);
+                lanes.get(lane)?.counters.latency()
+            });
+        }
     }
 
     /// Takes in completions until one is an event.
@@ -321,6 +344,9 @@ impl<P: Port> Worker<P> {
             match machine.tag.complete(result) {
                 Ok(Arrival::Request) => {
                     self.owned += 1;
+                    if let Some(latency) = &mut self.latency {
+                        latency.arrived(slot);
+                    }
                     self.lane(slot).counters.owned_now(self.owned);
                     return Ok(Some(Event::Request { slot }));
                 }

@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::live::Server;
+use super::live::{Server, Sockets};
+use super::resize::Resizer;
 use super::shared::{QueueFailure, Shared, Startup, StopHandle};
-use super::socket::{StatusSocket, socket_path};
+use super::socket::socket_path;
+use super::takeover::{Takeover, TargetMismatch};
 use super::workers::Workers;
 use super::{DeviceStatus, ParamsStatus, Status};
 use crate::ctrl::{Control, OpenError};
-use crate::device::{Configured, Device, DeviceError, DeviceSpec, Live, StartProgress, Starting};
+use crate::device::{
+    Configured, Device, DeviceError, DeviceSpec, Live, Recoverable, Recovery, StartProgress,
+    Starting, Step,
+};
 use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder, ParamsError};
-use crate::queue::QueueTicket;
+use crate::queue::{KillSwitch, LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
 use crate::target::Target;
-use crate::uapi::Features;
+use crate::uapi::{Features, Params};
 
 /// How long the start waits for the kernel at a time before it looks at its queues again. Only while
 /// starting; a live server has no timer.
@@ -37,7 +42,38 @@ pub enum StartupOrder {
     Concurrent,
 }
 
-/// Why a server did not start. Nothing of it is left.
+/// A device of which no tag is fetched yet.
+pub(super) enum Unstarted {
+    /// Added by this server.
+    New(Device<Configured>),
+    /// Left by another one.
+    Left(Device<Recoverable>),
+}
+
+impl Unstarted {
+    fn begin(self) -> Result<Device<Starting>, DeviceError> {
+        match self {
+            Self::New(device) => device.begin_start(),
+            Self::Left(device) => device.begin_recovery(),
+        }
+    }
+
+    fn open_queues(&mut self) -> Result<Vec<QueueTicket>, DeviceError> {
+        match self {
+            Self::New(device) => device.open_queues(),
+            Self::Left(device) => device.open_queues(),
+        }
+    }
+
+    fn kill_switch(&self) -> Arc<KillSwitch> {
+        match self {
+            Self::New(device) => device.kill_switch(),
+            Self::Left(device) => device.kill_switch(),
+        }
+    }
+}
+
+/// Why a server did not start. Nothing of it is left; a device that it was to take over is as it was.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -50,6 +86,9 @@ pub enum StartError {
     /// A step of the device's life failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The device that was to be taken over had another target.
+    #[error(transparent)]
+    Mismatch(#[from] TargetMismatch),
     /// A queue failed.
     #[error(transparent)]
     Queue(QueueFailure),
@@ -78,10 +117,12 @@ pub struct ServerBuilder {
     target: Arc<dyn Target>,
     target_name: String,
     spec: DeviceSpec,
-    logical_block_bytes: Option<u32>,
-    read_only: bool,
+    params: ParamsBuilder,
+    recovery: Recovery,
+    unprivileged: bool,
     order: StartupOrder,
     start_timeout: Duration,
+    latency: bool,
     socket: Option<Option<PathBuf>>,
     shared: Arc<Shared>,
 }
@@ -98,14 +139,17 @@ impl std::fmt::Debug for ServerBuilder {
 
 impl ServerBuilder {
     pub(super) fn new(target: Arc<dyn Target>) -> Self {
+        let params = ParamsBuilder::new(target.size_bytes(), target.capabilities());
         Self {
             target,
             target_name: "custom".into(),
             spec: DeviceSpec { max_io_bytes: MAX_IO_BYTES_DEFAULT, ..DeviceSpec::default() },
-            logical_block_bytes: None,
-            read_only: false,
+            params,
+            recovery: Recovery::None,
+            unprivileged: false,
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
+            latency: false,
             socket: None,
             shared: Arc::default(),
         }
@@ -155,17 +199,60 @@ impl ServerBuilder {
         self
     }
 
+    /// Bytes per descriptor where other than 24: a multiple of 8 up to 256. Available since Linux 7.3.
+    #[must_use]
+    pub fn io_desc_size_bytes(mut self, bytes: u16) -> Self {
+        self.spec.io_desc_size_bytes = Some(bytes);
+        self
+    }
+
+    /// A word of the server's own that the kernel keeps with the device, for whoever takes it over.
+    #[must_use]
+    pub fn server_flags(mut self, flags: u64) -> Self {
+        self.spec.server_flags = flags;
+        self
+    }
+
     /// Logical block in bytes; the smallest the target serves unless given.
     #[must_use]
     pub fn logical_block_bytes(mut self, bytes: u32) -> Self {
-        self.logical_block_bytes = Some(bytes);
+        self.params = self.params.logical_block_bytes(bytes);
         self
     }
 
     /// Refuse writes although the target would take them.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
-        self.read_only = read_only;
+        self.params = self.params.read_only(read_only);
+        self
+    }
+
+    /// Everything else that can be chosen about the disk: units, limits, metadata.
+    ///
+    /// ```
+    /// # let server = ublk::server::Server::builder(ublk::target::NullTarget::new(1 << 30));
+    /// let server = server.params(|params| params.chunk_bytes(64 << 10).rotational(true));
+    /// ```
+    #[must_use]
+    pub fn params(mut self, choose: impl FnOnce(ParamsBuilder) -> ParamsBuilder) -> Self {
+        self.params = choose(self.params);
+        self
+    }
+
+    /// What becomes of the device when this server goes away. A device with a recovery can also be quiesced where the
+    /// kernel offers it.
+    #[must_use]
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// A device for a caller without CAP_SYS_ADMIN, who needs access to `/dev/ublk-control` and is given the
+    /// device's nodes by udev. It can be opened by its owner only, has no recovery, and a server that does not
+    /// answer a request within the block layer's timeout is killed by the kernel. Available since Linux 6.3.
+    #[must_use]
+    pub fn unprivileged(mut self, unprivileged: bool) -> Self {
+        self.unprivileged = unprivileged;
         self
     }
 
@@ -183,6 +270,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Measure how long requests take, from their arrival until their answers leave. Off unless asked
+    /// for, because it costs two looks at the clock for each batch of requests.
+    #[must_use]
+    pub fn latency(mut self, measure: bool) -> Self {
+        self.latency = measure;
+        self
+    }
+
     /// Where to answer questions; [`socket_path`] unless given.
     #[must_use]
     pub fn socket(mut self, path: impl Into<PathBuf>) -> Self {
@@ -197,6 +292,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Takes over a device that another server has left, instead of adding one. Of what was chosen here only the
+    /// target, its name, the socket, the order and the time for the start count; the rest is the device's own.
+    pub fn recover(self, id: u32) -> Takeover {
+        Takeover::new(self, id)
+    }
+
+    pub(super) fn target(&self) -> &dyn Target {
+        self.target.as_ref()
+    }
+
     /// A handle that stops the server, or a start that is under way.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(Arc::clone(&self.shared))
@@ -206,17 +311,39 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// [`StartError`]; the device is gone and its threads have ended, unless the error says otherwise.
-    pub fn start(self) -> Result<Server, StartError> {
-        let mut params = ParamsBuilder::new(self.target.size_bytes(), self.target.capabilities())
-            .max_io_bytes(self.spec.max_io_bytes)
-            .read_only(self.read_only);
-        if let Some(bytes) = self.logical_block_bytes {
-            params = params.logical_block_bytes(bytes);
+    pub fn start(mut self) -> Result<Server, StartError> {
+        let params = self.params.clone().max_io_bytes(self.spec.max_io_bytes).build()?;
+        let mut control = Control::open()?;
+        self.settle_features(&mut control)?;
+        let device = Device::add(control, &self.spec)?;
+        let device = device.set_params(&params)?;
+        self.launch(Unstarted::New(device), params)
+    }
+
+    /// Adds the flags that the recovery and the privilege stand for. The device checks all of them.
+    fn settle_features(&mut self, control: &mut Control) -> Result<(), DeviceError> {
+        self.spec.features |= self.recovery.features();
+        if self.unprivileged {
+            self.spec.features |= Features::UNPRIVILEGED_DEV;
         }
-        let params = params.build()?;
-        let device = Device::add(Control::open()?, &self.spec)?;
-        let mut device = device.set_params(&params)?;
-        let tickets = device.open_queues()?;
+        if self.recovery != Recovery::None {
+            let failed = |source| DeviceError::Control { step: Step::Features, source };
+            let offered = control.get_features().map_err(failed)?;
+            self.spec.features |= offered & Features::QUIESCE;
+        }
+        Ok(())
+    }
+
+    /// Serves a device and makes it live.
+    pub(super) fn launch(
+        self,
+        mut device: Unstarted,
+        params: Params,
+    ) -> Result<Server, StartError> {
+        let mut tickets = device.open_queues()?;
+        if self.latency {
+            tickets = tickets.into_iter().map(QueueTicket::with_latency).collect();
+        }
         let counters: Vec<_> = tickets.iter().map(QueueTicket::counters).collect();
         let queues = tickets.len();
         let startup = Attempt {
@@ -229,15 +356,17 @@ impl ServerBuilder {
         let (mut device, workers) = startup.run(device, tickets, self.order)?;
         // A second look, for the state and the pid that the start has set.
         let info = device.refresh_info();
+        let resizer = Arc::new(Resizer::new(info, Arc::clone(&self.target), params));
         let status = {
             let (target, counters) = (self.target_name, counters.clone());
-            let (info, params) = (DeviceStatus::from(&info), ParamsStatus::from(&params));
+            let (info, resizer) = (DeviceStatus::from(&info), Arc::clone(&resizer));
             move || Status {
                 pid: std::process::id(),
                 target: target.clone(),
                 info: info.clone(),
-                params: params.clone(),
+                params: ParamsStatus::from(&resizer.params()),
                 counters: counters.iter().map(|queue| queue.snapshot()).collect(),
+                latency: latencies(&counters),
             }
         };
         let socket = match self.socket {
@@ -245,10 +374,15 @@ impl ServerBuilder {
             Some(Some(path)) => Some(path),
             None => Some(socket_path(info.dev_id)),
         };
-        let window = status.clone();
-        let socket = socket.map(|path| StatusSocket::listen(&path, window));
-        Ok(Server::new(device, workers, self.shared, params, counters, Box::new(status), socket))
+        let sockets = socket.map(|path| Sockets::open(&path, status.clone(), &resizer));
+        Ok(Server::new(device, workers, self.shared, resizer, counters, Box::new(status), sockets))
     }
+}
+
+/// None, or one for each queue.
+fn latencies(counters: &[Arc<QueueCounters>]) -> Vec<LatencySnapshot> {
+    let histograms = counters.iter().filter_map(|queue| queue.latency());
+    histograms.map(LatencyHistogram::snapshot).collect()
 }
 
 /// A start that is under way.
@@ -269,7 +403,7 @@ struct Aborted {
 impl Attempt<'_> {
     fn run(
         &self,
-        device: Device<Configured>,
+        device: Unstarted,
         tickets: Vec<QueueTicket>,
         order: StartupOrder,
     ) -> Result<(Device<Live>, Workers), StartError> {
@@ -283,12 +417,12 @@ impl Attempt<'_> {
         };
         let (starting, workers) = match order {
             StartupOrder::StartThenFetch => {
-                let starting = device.begin_start()?;
+                let starting = device.begin()?;
                 (starting, spawn(tickets))
             }
             StartupOrder::Concurrent => {
                 let workers = spawn(tickets);
-                match device.begin_start() {
+                match device.begin() {
                     Ok(starting) => (starting, workers),
                     Err(error) => return abort(workers, error.into()),
                 }
@@ -304,7 +438,7 @@ impl Attempt<'_> {
                         return aborted;
                     }
                 }
-                match device.begin_start() {
+                match device.begin() {
                     Ok(starting) => (starting, workers),
                     Err(error) => return abort(workers, error.into()),
                 }

@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::builder::ServerBuilder;
+use super::requests::{self, Request, request_path};
+use super::resize::{ResizeError, Resizer};
 use super::shared::{QueueFailure, Shared, StopHandle, Wake};
 use super::socket::StatusSocket;
 use super::status::Status;
 use super::workers::Workers;
+use crate::ctrl::Control;
 use crate::device::{Device, DeviceError, Live};
 use crate::queue::{CounterSnapshot, QueueCounters};
 use crate::target::Target;
-use crate::uapi::{DevInfo, Params};
+use crate::uapi::{DevInfo, DevState, Params};
 
 /// How long threads may take to end once their device has stopped: a target's last method to return.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the deletion of a stopped device may take; others may still hold the disk open.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a server that is dropped gives its device to stop by itself.
@@ -67,13 +70,39 @@ impl StopReport {
 /// Dropping it stops and deletes the device as [`stop`](Self::stop) does, without a report.
 pub struct Server {
     /// None after the stop has begun.
-    parts: Option<(Device<Live>, Workers)>,
-    shared: Arc<Shared>,
+    pub(super) parts: Option<(Device<Live>, Workers)>,
+    pub(super) shared: Arc<Shared>,
     info: DevInfo,
-    params: Params,
+    resizer: Arc<Resizer>,
     counters: Vec<Arc<QueueCounters>>,
     status: Box<dyn Fn() -> Status + Send + Sync>,
-    socket: Option<io::Result<StatusSocket>>,
+    pub(super) sockets: Option<Sockets>,
+}
+
+/// The window, and the door beside it. Where the window could not be opened there is no door.
+pub(super) struct Sockets {
+    window: io::Result<StatusSocket>,
+    _door: Option<StatusSocket>,
+}
+
+impl Sockets {
+    pub(super) fn open(
+        path: &Path,
+        status: impl Fn() -> Status + Send + 'static,
+        resizer: &Arc<Resizer>,
+    ) -> Self {
+        let window = StatusSocket::listen(path, status);
+        let resizer = Arc::clone(resizer);
+        let act = move |request| match request {
+            Request::Resize { size_bytes } => {
+                resizer.resize(size_bytes).map_err(|error| error.to_string())
+            }
+        };
+        let attend = move |stream| drop(requests::answer(stream, &act));
+        let open = |_| StatusSocket::serve(&request_path(path), "ublk-requests", attend).ok();
+        let door = window.as_ref().ok().and_then(open);
+        Self { window, _door: door }
+    }
 }
 
 impl std::fmt::Debug for Server {
@@ -92,13 +121,13 @@ impl Server {
         device: Device<Live>,
         workers: Workers,
         shared: Arc<Shared>,
-        params: Params,
+        resizer: Arc<Resizer>,
         counters: Vec<Arc<QueueCounters>>,
         status: Box<dyn Fn() -> Status + Send + Sync>,
-        socket: Option<io::Result<StatusSocket>>,
+        sockets: Option<Sockets>,
     ) -> Self {
         let info = *device.info();
-        Self { parts: Some((device, workers)), shared, info, params, counters, status, socket }
+        Self { parts: Some((device, workers)), shared, info, resizer, counters, status, sockets }
     }
 
     /// The device as the kernel accepted it.
@@ -106,9 +135,17 @@ impl Server {
         &self.info
     }
 
-    /// The parameters it was started with.
-    pub fn params(&self) -> &Params {
-        &self.params
+    /// The parameters it was started with, and the size of now.
+    pub fn params(&self) -> Params {
+        self.resizer.params()
+    }
+
+    /// Makes the disk as large as that, if the target agrees: [`Target::resize`]. Available since Linux 6.16.
+    ///
+    /// # Errors
+    /// [`ResizeError`]; the disk has its old size then.
+    pub fn resize(&self, size_bytes: u64) -> Result<(), ResizeError> {
+        self.resizer.resize(size_bytes)
     }
 
     /// The counters, per queue.
@@ -136,7 +173,7 @@ impl Server {
     /// # Errors
     /// Why it does not, though asked to. The device is served all the same.
     pub fn socket_path(&self) -> Result<Option<&Path>, &io::Error> {
-        match &self.socket {
+        match self.sockets.as_ref().map(|sockets| &sockets.window) {
             None => Ok(None),
             Some(Ok(socket)) => Ok(Some(socket.path())),
             Some(Err(error)) => Err(error),
@@ -150,7 +187,17 @@ impl Server {
 
     /// Waits until there is a reason to stop; none when the timeout is over first.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Wake> {
-        self.shared.wait_wake(timeout)
+        match self.shared.wait_wake(timeout)? {
+            Wake::DeviceStopped if self.has_disk() => Some(Wake::DeviceQuiesced),
+            wake => Some(wake),
+        }
+    }
+
+    /// Whether the disk is still there: what tells a quiesced device from a stopped one.
+    fn has_disk(&self) -> bool {
+        let info =
+            Control::open().ok().and_then(|mut control| control.address(self.info.dev_id).ok());
+        info.is_some_and(|info| info.state() != DevState::Dead)
     }
 
     /// Stops and deletes the device and ends the threads.
@@ -167,7 +214,7 @@ impl Server {
     fn stop_parts(&mut self, timeout: Duration) -> Result<StopReport, StopError> {
         let started = Instant::now();
         // Nobody shall find a server that is about to go.
-        self.socket = None;
+        self.sockets = None;
         let mut forced = false;
         if let Some((device, workers)) = self.parts.take() {
             let stopped = device.stop(timeout)?;

@@ -16,14 +16,24 @@
 //! the target holds up is carried through by force after its timeout.
 
 mod builder;
+mod detach;
 mod live;
+mod prometheus;
+mod requests;
+mod resize;
 mod shared;
 mod socket;
 mod status;
+mod takeover;
 mod workers;
 
 pub use builder::{ServerBuilder, StartError, StartupOrder};
+pub use detach::{DetachError, DetachReport};
 pub use live::{Server, StopError, StopReport};
+pub use prometheus::prometheus;
+pub use requests::{Request, ask, request_path};
+pub use resize::ResizeError;
 pub use shared::{QueueFailure, StopHandle, Wake};
 pub use socket::{SOCKET_DIR, read_status, socket_path};
 pub use status::{DeviceStatus, ParamsStatus, Status};
+pub use takeover::{Takeover, TargetMismatch};

@@ -81,6 +81,9 @@ pub enum Wake {
     StopRequested,
     /// Every queue has ended, for somebody else stopped or deleted the device.
     DeviceStopped,
+    /// Every queue has ended, for somebody else quiesced the device: leave it to the next server by
+    /// [`Server::detach`](super::Server::detach).
+    DeviceQuiesced,
     /// A queue failed; its requests wait until the server is stopped.
     QueueFailed,
 }

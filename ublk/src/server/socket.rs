@@ -20,8 +20,8 @@ use super::Status;
 pub const SOCKET_DIR: &str = "/run/ublk";
 /// A caller that does not read, or a server that does not answer, is given up after that.
 const IO_TIMEOUT: Duration = Duration::from_secs(1);
-/// Far above the document of a device with 4096 queues.
-const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
+/// Far above the document of a device with 4096 queues, with all their latencies.
+const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// The socket of a device, unless another place was named.
 pub fn socket_path(dev_id: u32) -> PathBuf {
@@ -54,9 +54,19 @@ impl StatusSocket {
         path: &Path,
         status: impl Fn() -> Status + Send + 'static,
     ) -> io::Result<Self> {
+        // What goes wrong with a caller is the caller's trouble, not ours.
+        Self::serve(path, "ublk-status", move |stream| drop(answer(stream, &status())))
+    }
+
+    /// Listens at `path` and gives each caller to `attend`, one after the other.
+    pub(super) fn serve(
+        path: &Path,
+        name: &str,
+        attend: impl Fn(UnixStream) + Send + 'static,
+    ) -> io::Result<Self> {
         let listener = bind(path)?;
         let (awoken, wake) = io::pipe()?;
-        let thread = std::thread::Builder::new().name("ublk-status".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
             loop {
                 let mut fds = [
                     PollFd::new(listener.as_fd(), PollFlags::POLLIN),
@@ -71,8 +81,7 @@ impl StatusSocket {
                     return;
                 }
                 if let Ok((stream, _)) = listener.accept() {
-                    // The caller's trouble, not ours.
-                    let _ = answer(stream, &status());
+                    attend(stream);
                 }
             }
         })?;
@@ -156,6 +165,7 @@ mod tests {
             info: DeviceStatus::from(&DevInfo::new(1, 1, 4096, Features::empty())),
             params: ParamsStatus::from(&Params::default()),
             counters: Vec::new(),
+            latency: Vec::new(),
         }
     }
 

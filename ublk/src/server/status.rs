@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::queue::CounterSnapshot;
+use crate::queue::{CounterSnapshot, LatencySnapshot};
 use crate::uapi::{Attrs, DevInfo, ParamTypes, Params, SECTOR_BYTES};
 
 /// A device and its server at one moment.
@@ -20,6 +20,9 @@ pub struct Status {
     pub params: ParamsStatus,
     /// The counters, one entry per queue, in order.
     pub counters: Vec<CounterSnapshot>,
+    /// How long requests took, one entry per queue, in order; empty unless the server was told to measure.
+    #[serde(default)]
+    pub latency: Vec<LatencySnapshot>,
 }
 
 /// A device in words.
@@ -135,6 +138,7 @@ mod tests {
             info: DeviceStatus::from(&info),
             params: ParamsStatus::from(&params),
             counters: vec![CounterSnapshot::default(); 2],
+            latency: vec![LatencySnapshot::default(); 2],
         };
         assert_eq!(status.info.server_pid, None);
         assert_eq!(status.info.flags, ["USER_RECOVERY"]);
@@ -145,7 +149,7 @@ mod tests {
         // Others read these keys without this crate.
         let document: serde_json::Value = serde_json::from_str(&json).unwrap();
         let keys: Vec<&String> = document.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["counters", "info", "params", "pid", "target"]);
+        assert_eq!(keys, ["counters", "info", "latency", "params", "pid", "target"]);
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
     }
 

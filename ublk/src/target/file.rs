@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use thiserror::Error;
@@ -77,7 +78,9 @@ pub enum FileTargetError {
 #[derive(Debug)]
 pub struct FileTarget {
     file: File,
-    size_bytes: u64,
+    size_bytes: AtomicU64,
+    /// Whether the file may be made longer, as a block device may not.
+    can_grow: bool,
     capabilities: Capabilities,
 }
 
@@ -119,7 +122,7 @@ impl FileTarget {
             discard_granularity_bytes: 4096,
             ..Capabilities::default()
         };
-        Ok(Self { file, size_bytes, capabilities })
+        Ok(Self { file, size_bytes: AtomicU64::new(size_bytes), can_grow, capabilities })
     }
 
     /// Zeroes by writing zeroes.
@@ -210,7 +213,25 @@ fn is_unsupported(error: &io::Error) -> bool {
 
 impl Target for FileTarget {
     fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.size_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Grows, the file too where it has to; a block device that has grown is followed.
+    fn resize(&self, size_bytes: u64) -> io::Result<()> {
+        if size_bytes < self.size_bytes() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file can only grow"));
+        }
+        let mut end = &self.file;
+        let actual_bytes = end.seek(SeekFrom::End(0))?;
+        if size_bytes > actual_bytes {
+            if !self.can_grow {
+                let message = format!("what is below has {actual_bytes} bytes");
+                return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+            }
+            self.file.set_len(size_bytes)?;
+        }
+        self.size_bytes.fetch_max(size_bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -65,9 +65,19 @@ pub use crate::uapi::Op;
 /// An error becomes the application's errno ([`errno_of`]); a panic is caught, fails the request with
 /// EIO, and the device lives on.
 pub trait Target: Send + Sync {
-    /// Size of the device in bytes. Read once, when the device is configured; a remainder that does not
-    /// fill a logical block is not served.
+    /// Size of the device in bytes. Read when the device is configured, and again where a request reaches behind
+    /// it; a remainder that does not fill a logical block is not served.
     fn size_bytes(&self) -> u64;
+
+    /// Becomes a target of another size: grows its storage, or agrees to be asked for less. Called while requests
+    /// are served, before the disk grows and after it has shrunk. `size_bytes` is whole logical blocks.
+    ///
+    /// # Errors
+    /// Why the device must keep its size; EOPNOTSUPP by default.
+    fn resize(&self, size_bytes: u64) -> io::Result<()> {
+        let _ = size_bytes;
+        Err(errno::unsupported())
+    }
 
     /// What the target can do beyond reading and writing; the device's parameters follow from it.
     fn capabilities(&self) -> Capabilities {
@@ -151,6 +161,10 @@ pub trait Target: Send + Sync {
 impl<T: Target + ?Sized> Target for std::sync::Arc<T> {
     fn size_bytes(&self) -> u64 {
         (**self).size_bytes()
+    }
+
+    fn resize(&self, size_bytes: u64) -> io::Result<()> {
+        (**self).resize(size_bytes)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -4,7 +4,8 @@
 //! discard.
 
 use std::io;
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use thiserror::Error;
 
@@ -12,9 +13,12 @@ use super::{Capabilities, Target};
 
 /// What one allocation holds; also the granularity in which discard frees.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Chunks under one lock. A region of 4 MiB keeps the table of a 1 TiB disk at a few MiB.
+/// Chunks under one lock.
 const CHUNKS_PER_REGION: usize = 64;
 const REGION_BYTES: u64 = (CHUNK_BYTES * CHUNKS_PER_REGION) as u64;
+/// Regions that are made together, on the first write to one of them: 16 GiB of disk.
+const REGIONS_PER_SHELF: usize = 4096;
+const SHELF_BYTES: u64 = REGION_BYTES * REGIONS_PER_SHELF as u64;
 /// Above this the table of regions alone would take hundreds of MiB.
 const SIZE_BYTES_MAX: u64 = 64 << 40;
 
@@ -39,14 +43,18 @@ struct Region {
     chunks: Vec<Chunk>,
 }
 
+/// Regions that are made together; none until the first request to one of them.
+type Shelf = OnceLock<Box<[RwLock<Region>]>>;
+
 /// A sparse ramdisk.
 ///
 /// A request that lies inside one region of 4 MiB is atomic to other requests; one that spans regions
 /// is atomic in each. It has no volatile cache: what is written is as durable as the process.
 #[derive(Debug)]
 pub struct RamTarget {
-    size_bytes: u64,
-    regions: Box<[RwLock<Region>]>,
+    size_bytes: AtomicU64,
+    /// Room for the largest disk, so that one that grows need not move while it is served.
+    shelves: Box<[Shelf]>,
 }
 
 /// The part of a request that falls into one chunk.
@@ -68,8 +76,8 @@ impl RamTarget {
         if size_bytes == 0 || size_bytes > SIZE_BYTES_MAX {
             return Err(RamTargetError::Size { size_bytes });
         }
-        let regions = (0..size_bytes.div_ceil(REGION_BYTES)).map(|_| RwLock::default()).collect();
-        Ok(Self { size_bytes, regions })
+        let shelves = (0..SIZE_BYTES_MAX / SHELF_BYTES).map(|_| OnceLock::new()).collect();
+        Ok(Self { size_bytes: AtomicU64::new(size_bytes), shelves })
     }
 
     /// Bytes of storage held now.
@@ -78,7 +86,15 @@ impl RamTarget {
             let region = region.read().unwrap_or_else(PoisonError::into_inner);
             region.chunks.iter().flatten().count() as u64
         };
-        self.regions.iter().map(chunks).sum::<u64>() * CHUNK_BYTES as u64
+        let regions = self.shelves.iter().filter_map(OnceLock::get).flatten();
+        regions.map(chunks).sum::<u64>() * CHUNK_BYTES as u64
+    }
+
+    fn region(&self, number: u64) -> &RwLock<Region> {
+        let (shelf, place) =
+            (number as usize / REGIONS_PER_SHELF, number as usize % REGIONS_PER_SHELF);
+        let make = || (0..REGIONS_PER_SHELF).map(|_| RwLock::default()).collect();
+        &self.shelves[shelf].get_or_init(make)[place]
     }
 
     /// The regions a range touches, each with the range's part in it: region, offset in the region,
@@ -88,7 +104,7 @@ impl RamTarget {
         offset: u64,
         len: u64,
     ) -> io::Result<impl Iterator<Item = (&RwLock<Region>, u64, u64, u64)>> {
-        let end = offset.checked_add(len).filter(|end| *end <= self.size_bytes);
+        let end = offset.checked_add(len).filter(|end| *end <= self.size_bytes());
         let Some(end) = end else {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         };
@@ -99,7 +115,7 @@ impl RamTarget {
             }
             let inside = at % REGION_BYTES;
             let part = (REGION_BYTES - inside).min(end - at);
-            let item = (&self.regions[(at / REGION_BYTES) as usize], inside, at - offset, part);
+            let item = (self.region(at / REGION_BYTES), inside, at - offset, part);
             at += part;
             Some(item)
         }))
@@ -143,7 +159,17 @@ fn pieces(inside: u64, done: u64, part: u64) -> impl Iterator<Item = Piece> {
 
 impl Target for RamTarget {
     fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.size_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Grows; what is added reads as zeroes.
+    fn resize(&self, size_bytes: u64) -> io::Result<()> {
+        if size_bytes < self.size_bytes() || size_bytes > SIZE_BYTES_MAX {
+            let message = "a ramdisk can only grow, up to 64 TiB";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        self.size_bytes.fetch_max(size_bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -235,6 +261,21 @@ mod tests {
         assert!(disk.write(u64::MAX, &[0; 2], false).is_err());
         assert!(disk.discard(0, 1001).is_err());
         assert!(disk.read(999, &mut [0; 1]).is_ok());
+    }
+
+    #[test]
+    fn a_disk_that_grows_keeps_its_bytes_and_adds_zeroes() {
+        let disk = RamTarget::new(1 << 20).unwrap();
+        disk.write((1 << 20) - 512, &[7; 512], false).unwrap();
+        disk.resize(1 << 40).unwrap();
+        assert_eq!(disk.size_bytes(), 1 << 40);
+        let mut back = [1; 1024];
+        disk.read((1 << 20) - 512, &mut back).unwrap();
+        assert_eq!((back[0], back[511], back[512]), (7, 7, 0));
+        disk.write((1 << 40) - 512, &[8; 512], false).unwrap();
+        disk.resize(1 << 20).unwrap_err();
+        disk.resize(u64::MAX).unwrap_err();
+        assert_eq!(disk.size_bytes(), 1 << 40);
     }
 
     #[test]

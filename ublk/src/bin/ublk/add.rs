@@ -1,4 +1,4 @@
-//! `ublk add`: a server in the foreground.
+//! `ublk add`: a server, in the foreground or as a daemon.
 
 use serde::Serialize;
 use ublk::queue::CounterSnapshot;
@@ -6,8 +6,10 @@ use ublk::server::{Server, ServerBuilder, StartError, StopReport, Wake};
 use ublk::target::{FileOptions, FileTarget, FileTargetError, NullTarget, RamTarget, Target};
 
 use crate::cli::{AddArgs, CommonArgs, TargetArgs};
+use crate::daemon::{self, Herald};
 use crate::exit::{Exit, Failure};
-use crate::{out, signals, size};
+use crate::pidfile::PidFile;
+use crate::{life, out, signals, size};
 
 /// What `--json` reports, one a line.
 #[derive(Serialize)]
@@ -36,13 +38,18 @@ enum Event {
     },
 }
 
-/// Serves a device until it is stopped.
-pub(crate) fn run(args: AddArgs) -> Result<(), Failure> {
+/// Serves a device until it is stopped, or starts the daemon that does.
+pub(crate) fn run(args: AddArgs, herald: &Herald) -> Result<(), Failure> {
+    let common = args.target.common();
+    common.life.check()?;
+    if common.daemon.daemon && !herald.is_daemon() {
+        return daemon::launch(&common.daemon, common.start_timeout);
+    }
     match args.target {
-        TargetArgs::Null { size, common } => serve("null", NullTarget::new(size), &common),
+        TargetArgs::Null { size, common } => serve("null", NullTarget::new(size), &common, herald),
         TargetArgs::Ram { size, common } => {
             let target = RamTarget::new(size).map_err(Failure::usage)?;
-            serve("ram", target, &common)
+            serve("ram", target, &common, herald)
         }
         TargetArgs::File { path, size, direct, common } => {
             let mut options = FileOptions::new(path).direct(direct).read_only(common.read_only);
@@ -53,7 +60,7 @@ pub(crate) fn run(args: AddArgs) -> Result<(), Failure> {
                 FileTargetError::Empty { .. } => Failure::usage(error).with_hint("--size 64M"),
                 error => Failure::failed(error),
             })?;
-            serve("file", target, &common)
+            serve("file", target, &common, herald)
         }
     }
 }
@@ -61,19 +68,29 @@ pub(crate) fn run(args: AddArgs) -> Result<(), Failure> {
 fn builder(name: &str, target: impl Target + 'static, args: &CommonArgs) -> ServerBuilder {
     let mut builder = Server::builder(target)
         .target_name(name)
-        .queues(args.queues)
-        .depth(args.depth)
-        .max_io_bytes(args.max_io_size)
         .read_only(args.read_only)
-        .start_timeout(args.start_timeout);
+        .recovery(args.life.recovery())
+        .unprivileged(args.life.unprivileged)
+        .start_timeout(args.start_timeout)
+        .latency(args.latency);
     if let Some(id) = args.id {
         builder = builder.id(id);
+    }
+    if let Some(queues) = args.queues {
+        builder = builder.queues(queues);
+    }
+    if let Some(depth) = args.depth {
+        builder = builder.depth(depth);
+    }
+    if let Some(bytes) = args.max_io_size {
+        builder = builder.max_io_bytes(bytes);
     }
     if let Some(bytes) = args.block_size {
         builder = builder.logical_block_bytes(bytes);
     }
     if let Some(path) = &args.socket {
-        builder = builder.socket(path);
+        // A daemon goes to another directory before the socket is removed again.
+        builder = builder.socket(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     }
     if args.no_socket { builder.no_socket() } else { builder }
 }
@@ -82,50 +99,68 @@ fn serve(
     name: &'static str,
     target: impl Target + 'static,
     args: &CommonArgs,
+    herald: &Herald,
 ) -> Result<(), Failure> {
+    // Removed when everything else is over; and refused before anything else is done.
+    let _pidfile = args.daemon.pidfile.as_deref().map(PidFile::create).transpose()?;
     let builder = builder(name, target, args);
     // Before the device is there, so that there is no moment at which a signal would leave one behind.
     let stop = builder.stop_handle();
     signals::on_first(move || stop.request_stop())?;
-    let server = builder.start().map_err(start_failure)?;
+    let server = args.life.start(builder).map_err(start_failure)?;
     let id = server.info().dev_id;
     if let Err(error) = server.socket_path() {
         out::warn(&format!("`ublk list` will show no counters of device {id}: {error}"));
     }
     // A script that started us and went away still wants its device: serve on.
-    match announce(name, &server, args.json) {
+    match announce(name, &server, args, herald) {
         Ok(()) | Err(Failure::BrokenPipe) => {}
         Err(failure) => return Err(failure),
     }
     let wake = server.wait(None);
+    if args.life.leaves(wake) {
+        return life::leave(server, wake, args);
+    }
     let report = server.stop(args.stop_timeout).map_err(Failure::failed)?;
     finish(id, wake, &report, args.json)
 }
 
-fn announce(name: &'static str, server: &Server, json: bool) -> Result<(), Failure> {
+fn announce(
+    name: &'static str,
+    server: &Server,
+    args: &CommonArgs,
+    herald: &Herald,
+) -> Result<(), Failure> {
     let info = server.info();
+    let (id, pid) = (info.dev_id, std::process::id());
+    let (queues, depth) = (info.nr_hw_queues, info.queue_depth);
     let size_bytes = server.status().params.size_bytes;
     let block_device = server.block_device_path().display().to_string();
-    if json {
+    let line = if args.json {
         let socket = server.socket_path().ok().flatten();
-        return out::json(&Event::Live {
-            id: info.dev_id,
+        serde_json::to_string(&Event::Live {
+            id,
             block_device,
             char_device: server.char_device_path().display().to_string(),
-            pid: std::process::id(),
-            queues: info.nr_hw_queues,
-            depth: info.queue_depth,
+            pid,
+            queues,
+            depth,
             target: name,
             size_bytes,
             socket: socket.map(|path| path.display().to_string()),
-        });
-    }
-    let (queues, depth) = (info.nr_hw_queues, info.queue_depth);
-    let plural = if queues == 1 { "" } else { "s" };
-    out::line(&format!(
-        "serving {block_device} ({name}, {}, {queues} queue{plural} x {depth}); stop with Ctrl-C",
-        size::format(size_bytes)
-    ))
+        })
+        .map_err(Failure::failed)?
+    } else {
+        let size = size::format(size_bytes);
+        let plural = if queues == 1 { "" } else { "s" };
+        let stop = if herald.is_daemon() {
+            format!("process {pid}, stop with `ublk del {id}`")
+        } else {
+            "stop with Ctrl-C".into()
+        };
+        format!("serving {block_device} ({name}, {size}, {queues} queue{plural} x {depth}); {stop}")
+    };
+    herald.live(&line, &args.daemon)
 }
 
 fn finish(id: u32, wake: Option<Wake>, report: &StopReport, json: bool) -> Result<(), Failure> {
@@ -170,6 +205,7 @@ fn start_failure(error: StartError) -> Failure {
     match error {
         StartError::Driver(error) => Failure::driver(&error),
         StartError::Params(error) => Failure::usage(error),
+        StartError::Mismatch(error) => Failure::usage(error),
         StartError::Device(error) => Failure::device(&error),
         error => Failure::Failed { exit: Exit::Failed, message: error.to_string(), hint: None },
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::daemon::{CHILD_OPTION, DaemonArgs};
+use crate::life::LifeArgs;
 use crate::size;
 
 /// Serve, delete and list ublk block devices.
@@ -13,22 +15,53 @@ use crate::size;
 #[derive(Debug, Parser)]
 #[command(name = "ublk", version, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// This process is the daemon that `--daemon` has started.
+    #[arg(long = CHILD_OPTION, hide = true)]
+    pub(crate) daemon_child: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Add a device and serve it in the foreground until SIGINT or SIGTERM.
+    /// Add a device and serve it until SIGINT or SIGTERM, or until it is deleted.
     ///
-    /// The first signal stops the device gracefully, the second ends the process at once.
+    /// In the foreground, or with --daemon in the background. The first signal stops the device
+    /// gracefully, the second ends the process at once.
     Add(AddArgs),
+    /// Take over a device whose server is gone, or was quiesced, and serve it.
+    ///
+    /// The target has to be the one the device had. Without --replace, a server that is there keeps
+    /// the device.
+    Recover(RecoverArgs),
+    /// Make the server of a device finish its requests and leave, so that another can take over.
+    Quiesce(QuiesceArgs),
+    /// Stop devices: their disks go, their servers end.
+    Stop(StopArgs),
+    /// Change the size of a live device; its server must agree.
+    Resize(ResizeArgs),
     /// Stop and delete devices, whoever serves them.
     Del(DelArgs),
     /// List the devices there are.
     List(ListArgs),
     /// Show what the kernel's ublk driver can do.
     Features(ListArgs),
+}
+
+impl Command {
+    /// What was typed, for messages.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "add",
+            Self::Recover(_) => "recover",
+            Self::Quiesce(_) => "quiesce",
+            Self::Stop(_) => "stop",
+            Self::Resize(_) => "resize",
+            Self::Del(_) => "del",
+            Self::List(_) => "list",
+            Self::Features(_) => "features",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -71,23 +104,43 @@ pub(crate) enum TargetArgs {
     },
 }
 
+impl TargetArgs {
+    /// As [`common`](Self::common), to be changed.
+    pub(crate) fn common_mut(&mut self) -> &mut CommonArgs {
+        match self {
+            Self::Null { common, .. } | Self::Ram { common, .. } | Self::File { common, .. } => {
+                common
+            }
+        }
+    }
+
+    /// What every target has.
+    pub(crate) fn common(&self) -> &CommonArgs {
+        match self {
+            Self::Null { common, .. } | Self::Ram { common, .. } | Self::File { common, .. } => {
+                common
+            }
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
     /// Number of the device; the first free one unless given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
     pub(crate) id: Option<u32>,
-    /// Queues, each with a thread of its own; the kernel gives no more than there are CPUs.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) queues: u16,
-    /// Requests in flight per queue.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) depth: u16,
+    /// Queues, each with a thread of its own; 1 unless given, and no more than there are CPUs.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) queues: Option<u16>,
+    /// Requests in flight per queue; 64 unless given.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) depth: Option<u16>,
     /// Logical block in bytes; the smallest the target serves unless given.
     #[arg(long, value_parser = size::parse_u32)]
     pub(crate) block_size: Option<u32>,
-    /// Largest request, a multiple of the page.
-    #[arg(long, value_parser = size::parse_u32, default_value = "512K")]
-    pub(crate) max_io_size: u32,
+    /// Largest request, a multiple of the page; 512K unless given.
+    #[arg(long, value_parser = size::parse_u32)]
+    pub(crate) max_io_size: Option<u32>,
     /// Refuse writes.
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -103,20 +156,89 @@ pub(crate) struct CommonArgs {
     /// Answer no questions on a socket.
     #[arg(long, conflicts_with = "socket")]
     pub(crate) no_socket: bool,
+    /// Measure how long requests take, for `ublk stats`; costs two looks at the clock for each batch.
+    #[arg(long)]
+    pub(crate) latency: bool,
     /// Report events as lines of JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    #[command(flatten)]
+    pub(crate) life: LifeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    /// Number of the device.
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
+    pub(crate) id: u32,
+    /// Quiesce the device first, so that a server that has it leaves.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Seconds to wait for the old server to be gone.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
+    pub(crate) wait: Duration,
+    #[command(subcommand)]
+    pub(crate) target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuiesceArgs {
+    /// Number of the device.
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
+    pub(crate) id: u32,
+    /// Seconds the server may take to finish its requests and leave.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Numbers of the devices.
+    #[arg(value_name = "ID", required = true,
+          value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
+    pub(crate) ids: Vec<u32>,
+    /// Not while somebody has the disk open.
+    #[arg(long)]
+    pub(crate) safe: bool,
+    /// Seconds a stop may take, for each device.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResizeArgs {
+    /// Number of the device.
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
+    pub(crate) id: u32,
+    /// The new size, as 64M or 1G.
+    #[arg(value_parser = size::parse)]
+    pub(crate) size: u64,
+    /// Where the server answers questions; /run/ublk/ID.sock unless given.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DelArgs {
     /// Numbers of the devices.
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all",
-          value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "orphans"],
+          conflicts_with = "all", value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
     pub(crate) ids: Vec<u32>,
     /// Every device there is.
     #[arg(long)]
     pub(crate) all: bool,
+    /// Only devices whose server is gone: of those named whatever can be deleted, else the ones that
+    /// nobody can take over.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) orphans: bool,
+    /// With --orphans, those that could be taken over, too.
+    #[arg(long, requires = "orphans")]
+    pub(crate) recoverable: bool,
+    /// Begin the deletion and do not wait until it is done.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
     /// Seconds a deletion may take, for each device.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub(crate) timeout: Duration,
@@ -129,7 +251,7 @@ pub(crate) struct ListArgs {
     pub(crate) json: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a number of seconds from 0.001 to 86400");
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
     if (0.001..=86_400.0).contains(&seconds) {

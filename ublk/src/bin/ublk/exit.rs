@@ -19,6 +19,18 @@ pub(crate) enum Exit {
     NoDriver = 3,
 }
 
+impl Exit {
+    /// What an exit code of this command means; an unknown one is a failure.
+    pub(crate) fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Ok,
+            2 => Self::Usage,
+            3 => Self::NoDriver,
+            _ => Self::Failed,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -46,8 +46,7 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
 /// None for a device that went while we looked.
 fn entry(control: &mut Control, id: u32) -> Option<Entry> {
     let mut entry = Entry { id, info: None, params: None, server: None, error: None };
-    // The second form works for unprivileged devices as well, the first without a node in /dev.
-    match control.get_dev_info2(id).or_else(|_| control.get_dev_info(id)) {
+    match control.address(id) {
         Ok(info) => entry.info = Some(DeviceStatus::from(&info)),
         Err(error) if error.errno() == Some(libc::ENODEV) => return None,
         Err(error) => entry.error = Some(error.to_string()),

@@ -2,19 +2,27 @@
 
 mod add;
 mod cli;
+mod daemon;
 mod del;
 mod devices;
 mod exit;
 mod features;
+mod life;
 mod list;
 mod out;
+mod pidfile;
+mod quiesce;
+mod recover;
+mod resize;
 mod signals;
 mod size;
+mod stop;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
+use daemon::Herald;
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -26,23 +34,43 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
         }
     };
-    let (name, done) = match cli.command {
-        Command::Add(args) => ("add", add::run(args)),
-        Command::Del(args) => ("del", del::run(&args)),
-        Command::List(args) => ("list", list::run(&args)),
-        Command::Features(args) => ("features", features::run(&args)),
+    let name = cli.command.name();
+    let (herald, done) = match Herald::new(cli.daemon_child) {
+        Ok(herald) => {
+            let done = run(cli.command, &herald);
+            (herald, done)
+        }
+        Err(failure) => (Herald::Foreground, Err(failure)),
     };
     match done {
         Ok(()) => Exit::Ok.into(),
         // As `head` wants it: whoever read our output has seen enough.
         Err(Failure::BrokenPipe) => Exit::Ok.into(),
         Err(Failure::Failed { exit, message, hint }) => {
-            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-            // One line whatever an error's text contains; and nowhere to report a closed stderr.
-            let line = format!("ublk: {name}: {message}{hint}").replace('\n', " ");
-            let _ =
-                std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+            if !herald.failed(exit, &message, hint.as_deref()) {
+                complain(name, &message, hint.as_deref());
+            }
             exit.into()
         }
     }
+}
+
+fn run(command: Command, herald: &Herald) -> Result<(), Failure> {
+    match command {
+        Command::Add(args) => add::run(args, herald),
+        Command::Recover(args) => recover::run(args, herald),
+        Command::Quiesce(args) => quiesce::run(&args),
+        Command::Stop(args) => stop::run(&args),
+        Command::Resize(args) => resize::run(&args),
+        Command::Del(args) => del::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Features(args) => features::run(&args),
+    }
+}
+
+/// One line whatever an error's text contains; and nowhere to report a closed stderr.
+fn complain(name: &str, message: &str, hint: Option<&str>) {
+    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let line = format!("ublk: {name}: {message}{hint}").replace('\n', " ");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
 }
