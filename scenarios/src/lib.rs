@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod abi;
 pub mod block;
 pub mod canary;
 pub mod catalogue;

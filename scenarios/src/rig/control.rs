@@ -5,7 +5,7 @@ use std::fmt;
 use reports::event::FailureKind;
 use ublk::raw::{Addr, ControlFile, CtrlPayload, RawRing, RawSqe, RingShape};
 use ublk::sys::arena::Arena;
-use ublk::uapi::DevInfo;
+use ublk::uapi::{DevInfo, Features};
 use zerocopy::IntoBytes;
 
 use crate::context::{Context, During, Stop};
@@ -49,6 +49,26 @@ impl RawControl {
         self.arena.write(0, &[0; 4096]);
         let payload = control_payload(&self.arena, dev_id, len);
         let sqe = RawSqe::control(&self.file, cmd_op, &payload);
+        only_result(context, &mut self.ring, &sqe)
+    }
+
+    /// Memory for this client's payloads; what is in it is the caller's.
+    #[must_use]
+    pub fn arena(&self) -> Arena {
+        self.arena
+    }
+
+    /// Sends one command with a payload of the caller's; its result.
+    ///
+    /// # Errors
+    /// When no completion comes.
+    pub fn send(
+        &mut self,
+        context: &mut Context,
+        cmd_op: u32,
+        payload: &CtrlPayload<'_>,
+    ) -> Result<i32, Stop> {
+        let sqe = RawSqe::control(&self.file, cmd_op, payload);
         only_result(context, &mut self.ring, &sqe)
     }
 
@@ -112,6 +132,21 @@ pub fn only_result(context: &mut Context, ring: &mut RawRing, sqe: &RawSqe) -> R
 pub fn feature_bits() -> Result<u64, Stop> {
     let mut control = ublk::ctrl::Control::open().during("open the control device")?;
     Ok(control.get_features()?.bits())
+}
+
+/// Skips unless GET_FEATURES offers all of `features`.
+///
+/// # Errors
+/// [`Stop::Skip`] with what is missing.
+pub fn offered(features: Features) -> Result<(), Stop> {
+    if features.is_empty() {
+        return Ok(());
+    }
+    let missing = features - Features::from_bits(feature_bits()?);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Stop::skip("GET_FEATURES", format_args!("{missing} is not offered")))
 }
 
 /// The same for a caller that only reports it.

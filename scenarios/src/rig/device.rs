@@ -51,12 +51,28 @@ impl Rig {
     /// # Errors
     /// When ADD_DEV fails.
     pub fn add(context: &mut Context, queues: u16, depth: u16) -> Result<Self, Stop> {
+        Self::add_with(context, queues, depth, Features::empty(), |_| {})
+    }
+
+    /// A device without parameters, with features that this kernel offers and a change to ADD_DEV's argument.
+    ///
+    /// # Errors
+    /// [`Stop::Skip`] when the kernel does not offer one of them; else when ADD_DEV fails.
+    pub fn add_with(
+        context: &mut Context,
+        queues: u16,
+        depth: u16,
+        features: Features,
+        change: impl FnOnce(&mut DevInfo),
+    ) -> Result<Self, Stop> {
+        super::control::offered(features)?;
         let mut control = Control::open()
             .during("open the control device")?
             .with_deadline(context.command_timeout());
         let buffer_bytes = u32::try_from(BUFFER_BYTES).unwrap_or(u32::MAX);
-        let mut info = DevInfo::new(queues, depth, buffer_bytes, Features::from_bits(0));
+        let mut info = DevInfo::new(queues, depth, buffer_bytes, features);
         info.dev_id = DEV_ID_AUTO;
+        change(&mut info);
         let info = control.add_dev(&info)?;
         context.step(format_args!(
             "ADD_DEV: device {}, {} queues of {}, flags {:#x}",
@@ -77,7 +93,20 @@ impl Rig {
     /// # Errors
     /// When ADD_DEV or SET_PARAMS fails.
     pub fn ready(context: &mut Context, queues: u16, depth: u16) -> Result<Self, Stop> {
-        let mut rig = Self::add(context, queues, depth)?;
+        Self::ready_with(context, queues, depth, Features::empty())
+    }
+
+    /// The same with features that this kernel offers.
+    ///
+    /// # Errors
+    /// [`Stop::Skip`] when the kernel does not offer one of them; else when ADD_DEV or SET_PARAMS fails.
+    pub fn ready_with(
+        context: &mut Context,
+        queues: u16,
+        depth: u16,
+        features: Features,
+    ) -> Result<Self, Stop> {
+        let mut rig = Self::add_with(context, queues, depth, features, |_| {})?;
         let params = rig.basic_params();
         rig.control.set_params(rig.id, &params)?;
         Ok(rig)

@@ -7,7 +7,7 @@ use reports::event::FailureKind;
 use ublk::raw::{Addr, CharFile, Completion, IoPayload, RawRing, RawSqe, RingShape};
 use ublk::sys::arena::Arena;
 use ublk::sys::desc::DescArea;
-use ublk::uapi::{IO_RES_ABORT, IO_RES_OK, IoCmdOp, Op};
+use ublk::uapi::{Features, IO_RES_ABORT, IO_RES_OK, IoCmdOp, Op};
 
 use super::device::{BUFFER_BYTES, DEVICE_BYTES, Parts, Rig};
 use super::{EINVAL, EIO};
@@ -15,6 +15,10 @@ use crate::context::{Context, During, Stop};
 
 /// Commands of a server carry their tag; what a scenario sends besides carries this bit.
 const MARK: u64 = 1 << 32;
+
+/// What moves data in another way than by the driver's copies.
+const NO_COPY: Features =
+    Features::USER_COPY.union(Features::SUPPORT_ZERO_COPY).union(Features::AUTO_BUF_REG);
 
 /// Sends FETCH and COMMIT of one queue, and answers requests from a disk of its own when asked to.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Fetcher {
     armed: u64,
     aborted: u64,
     owned: Vec<u16>,
+    /// Whether the driver copies data, and so wants a buffer with each tag.
+    copies: bool,
 }
 
 impl Fetcher {
@@ -87,6 +93,7 @@ impl Fetcher {
             armed: 0,
             aborted: 0,
             owned: Vec::new(),
+            copies: !info.flags.intersects(NO_COPY),
         })
     }
 
@@ -97,7 +104,8 @@ impl Fetcher {
 
     fn payload(&self, queue: u16, tag: u16, result: i32, buffer: bool) -> IoPayload<'_> {
         let offset = if tag < self.depth { self.buffer(tag) } else { 0 };
-        let addr = if buffer { Addr::Arena(&self.arena, offset) } else { Addr::Null };
+        let addr =
+            if buffer && self.copies { Addr::Arena(&self.arena, offset) } else { Addr::Null };
         IoPayload { queue, tag, result, addr }
     }
 
@@ -259,6 +267,13 @@ impl Fetcher {
         let cmd_op = IoCmdOp::CommitAndFetchReq.encoded();
         let sqe = RawSqe::io(&self.file, cmd_op, &payload).user_data(u64::from(tag));
         self.send(&sqe)
+    }
+
+    /// Bytes of the request that was delivered in `tag`, as a commit reports them.
+    #[must_use]
+    pub fn request_bytes(&self, tag: u16) -> i32 {
+        let sectors = self.descriptors.copy_out(tag).nr_sectors;
+        i32::try_from(sectors.saturating_mul(512)).unwrap_or(-EIO)
     }
 
     fn perform(&self, tag: u16) -> i32 {

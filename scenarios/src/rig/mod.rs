@@ -10,7 +10,9 @@ mod fetcher;
 mod served;
 mod server;
 
-pub use control::{RawControl, arena, control_payload, feature_bits, features, only_result};
+pub use control::{
+    RawControl, arena, control_payload, feature_bits, features, offered, only_result,
+};
 pub use device::{Rig, per_io_daemon};
 pub use fetcher::Fetcher;
 pub use served::{Touchy, served, stop_served};
@@ -30,5 +32,13 @@ pub const EEXIST: i32 = nix::libc::EEXIST;
 pub const EACCES: i32 = nix::libc::EACCES;
 /// `EPERM`, positive.
 pub const EPERM: i32 = nix::libc::EPERM;
+/// `EFAULT`, positive.
+pub const EFAULT: i32 = nix::libc::EFAULT;
+/// `ENOENT`, positive.
+pub const ENOENT: i32 = nix::libc::ENOENT;
+/// `E2BIG`, positive.
+pub const E2BIG: i32 = nix::libc::E2BIG;
+/// `ENOBUFS`, positive.
+pub const ENOBUFS: i32 = nix::libc::ENOBUFS;
 /// `EOPNOTSUPP`, positive.
 pub const EOPNOTSUPP: i32 = nix::libc::EOPNOTSUPP;

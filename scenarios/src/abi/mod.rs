@@ -1,0 +1,18 @@
+//! The kernel's interface, item by item: every command, flag, option and field is used here on its own, so that none
+//! exists only in a header.
+//!
+//! What a kernel has not is skipped by a probe: GET_FEATURES, or a group of parameters that did not come back. Which
+//! scenario stands for which item is a table, [`coverage`], and a test of it.
+
+mod flags;
+mod info;
+mod options;
+mod refused;
+mod sysfs;
+mod user;
+
+use crate::Scenario;
+
+/// The group, in the order in which it is run.
+pub const SCENARIOS: &[&[Scenario]] =
+    &[flags::SCENARIOS, info::SCENARIOS, options::SCENARIOS, refused::SCENARIOS, sysfs::SCENARIOS];
