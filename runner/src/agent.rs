@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reports::event::{GuestEvent, GuestFacts, HealthFinding, HealthKind, Outcome, ScenarioLine};
 use reports::plan::{PROTOCOL_VERSION, Plan, PlannedScenario};
+use scenarios::kselftest::Selftest;
 
 use crate::child::{self, Told};
 use crate::health::{self, KernelLog};
@@ -53,8 +54,14 @@ fn refusal(plan: &Plan) -> Option<String> {
             "the plan has protocol version {version}, this agent speaks {PROTOCOL_VERSION}"
         ));
     }
-    let unknown = plan.scenarios.iter().find(|s| scenarios::catalogue::find(&s.id).is_none())?;
+    let unknown = plan.scenarios.iter().find(|s| !is_known(&s.id))?;
     Some(format!("there is no scenario `{}` in this image", unknown.id))
+}
+
+/// Whether the image holds it: a scenario of the catalogue, or a selftest's script.
+fn is_known(id: &str) -> bool {
+    scenarios::catalogue::find(id).is_some()
+        || Selftest::parse(id).is_some_and(|test| test.script().is_file())
 }
 
 fn facts() -> GuestFacts {

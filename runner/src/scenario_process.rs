@@ -1,4 +1,5 @@
-//! The process of one scenario: finds it in the catalogue, runs it, prints what happened.
+//! The process of one scenario: finds it in the catalogue or among the selftests, runs it, prints what
+//! happened.
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +9,28 @@ use reports::budget::Budgets;
 use reports::event::FailureKind;
 use scenarios::context::Hooks;
 use scenarios::kernel::KernelRelease;
-use scenarios::{Context, Stop, catalogue};
+use scenarios::kselftest::Selftest;
+use scenarios::{Context, Scenario, Stop, catalogue};
+
+/// What an id stands for.
+enum Item {
+    Scenario(&'static Scenario),
+    Selftest(Selftest),
+}
+
+impl Item {
+    fn find(id: &str) -> Option<Self> {
+        let scenario = catalogue::find(id).map(Self::Scenario);
+        scenario.or_else(|| Selftest::parse(id).map(Self::Selftest))
+    }
+
+    fn run(&self, context: &mut Context) -> Result<String, Stop> {
+        match self {
+            Self::Scenario(scenario) => (scenario.run)(context),
+            Self::Selftest(test) => crate::kselftest::run(context, test),
+        }
+    }
+}
 
 /// `scenario ID SEED BUDGETS-AS-JSON`; standard output carries one `ScenarioLine` a line.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
@@ -20,7 +42,7 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         eprintln!("runner: scenario: seed or budgets cannot be read");
         return ExitCode::from(2);
     };
-    let Some(scenario) = catalogue::find(id) else {
+    let Some(item) = Item::find(id) else {
         eprintln!("runner: scenario: there is no scenario `{id}`");
         return ExitCode::from(2);
     };
@@ -32,7 +54,7 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let hooks = Hooks { segfault: crate::crash::segfault };
     let output: Box<dyn Write> = Box::new(std::io::stdout());
     let mut context = Context::new(seed, budgets, kernel, hooks, output);
-    let result = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut context)));
+    let result = catch_unwind(AssertUnwindSafe(|| item.run(&mut context)));
     context.finish(result.unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<String>()

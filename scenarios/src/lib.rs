@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod context;
 pub mod data;
 pub mod kernel;
+pub mod kselftest;
 pub mod lifecycle;
 pub mod mutant;
 pub mod oracle;

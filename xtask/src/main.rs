@@ -11,8 +11,11 @@ mod interrupt;
 mod prepare;
 mod progress;
 mod run;
+mod selftest_guest;
+mod selftest_table;
 mod task_ci;
 mod task_doctor;
+mod task_kselftest;
 mod task_tidy;
 mod task_vm_debug;
 mod task_vm_e2e;
@@ -31,6 +34,7 @@ fn main() -> std::process::ExitCode {
         Task::VmSimpleE2e(args) => task_vm_e2e::simple(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
+        Task::Kselftest(args) => task_kselftest::run(&args),
         Task::Doctor(args) => task_doctor::run(&args),
         Task::Ci(args) => task_ci::run(&args),
         Task::Tidy => task_tidy::run(),

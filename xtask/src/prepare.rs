@@ -32,7 +32,21 @@ pub(crate) struct Workshop {
     resolved: BTreeMap<String, ResolvedKernel>,
     userlands: Option<Vec<Userland>>,
     programs: Option<GuestPrograms>,
+    /// What guests hold instead of the scenarios' tools, for a job that needs another guest.
+    pub(crate) outfit: Option<Outfit>,
     progress: Arc<Terminal>,
+}
+
+/// What a guest holds besides the agent, `ublk` and the modules at boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Outfit {
+    pub(crate) userlands: Vec<Userland>,
+    pub(crate) files: Vec<GuestFile>,
+    /// Absolute guest path, target.
+    pub(crate) symlinks: Vec<(String, String)>,
+    pub(crate) modules_on_demand: Vec<&'static str>,
+    /// What the files came from, where no userland says so.
+    pub(crate) lock: Vec<vmimage::archive::LockEntry>,
 }
 
 /// QEMU and what drives it.
@@ -73,6 +87,7 @@ impl Workshop {
             resolved: BTreeMap::new(),
             userlands: None,
             programs: None,
+            outfit: None,
             progress: Arc::clone(progress),
         })
     }
@@ -144,20 +159,39 @@ impl Workshop {
             content: Content::Path(path),
             mode: 0o755,
         };
-        let files = vec![file("/bin/runner", programs.runner), file("/bin/ublk", programs.ublk)];
+        let mut files =
+            vec![file("/bin/runner", programs.runner), file("/bin/ublk", programs.ublk)];
         let mut modules: Vec<_> =
             MODULES_AT_BOOT.iter().map(|name| ModuleRequest::at_boot(name)).collect();
-        modules.extend(MODULES_ON_DEMAND.iter().map(|name| ModuleRequest::on_demand(name)));
-        self.load_userlands()?;
+        let outfit = self.outfit()?;
+        files.extend(outfit.files);
+        modules.extend(outfit.modules_on_demand.iter().map(|name| ModuleRequest::on_demand(name)));
         let spec = ImageSpec {
             kernel,
             modules,
             files,
-            symlinks: vec![("/bin/sh".into(), "busybox".into())],
-            userlands: self.userlands.iter().flatten().collect(),
+            symlinks: outfit.symlinks,
+            userlands: outfit.userlands.iter().collect(),
             init: "/bin/runner".into(),
         };
-        image::build(self.archive.cache(), &spec).map_err(Error::infrastructure)
+        let mut image = image::build(self.archive.cache(), &spec).map_err(Error::infrastructure)?;
+        image.lock.extend(outfit.lock);
+        Ok(image)
+    }
+
+    /// The one that was set, else that of the scenarios.
+    fn outfit(&mut self) -> Result<Outfit, Error> {
+        if let Some(outfit) = &self.outfit {
+            return Ok(outfit.clone());
+        }
+        self.load_userlands()?;
+        Ok(Outfit {
+            userlands: self.userlands.clone().unwrap_or_default(),
+            files: Vec::new(),
+            symlinks: vec![("/bin/sh".into(), "busybox".into())],
+            modules_on_demand: MODULES_ON_DEMAND.to_vec(),
+            lock: Vec::new(),
+        })
     }
 
     fn programs(&mut self) -> Result<GuestPrograms, Error> {

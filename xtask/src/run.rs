@@ -7,10 +7,11 @@ use std::time::Instant;
 use rand::Rng;
 use reports::budget::Budgets;
 use reports::event::{BootEnd, Record, Seen};
-use reports::plan::{DebugOptions, PROTOCOL_VERSION, Plan, PlannedScenario};
+use reports::plan::{DebugOptions, Expectation, PROTOCOL_VERSION, Plan, PlannedScenario};
 use reports::report::{KernelHeader, Report, RunHeader};
 use reports::{KernelInput, RunInput, fold, remaining};
 use scenarios::kernel::KernelRelease;
+use scenarios::kselftest::Selftest;
 
 use crate::boot::Boot;
 use crate::cli::{MachineArgs, SourceArgs};
@@ -23,6 +24,8 @@ use crate::{environment, interrupt, workspace};
 pub(crate) struct Request<'a> {
     pub(crate) kernels: Vec<String>,
     pub(crate) scenarios: Vec<&'static scenarios::Scenario>,
+    /// Scripts to run after them; their image needs an [`Outfit`](crate::prepare::Outfit).
+    pub(crate) selftests: &'a [Selftest],
     pub(crate) seed: Option<u64>,
     pub(crate) debug: DebugOptions,
     pub(crate) output: Option<&'a Path>,
@@ -38,13 +41,21 @@ pub(crate) struct Done {
 
 /// Runs the whole request. An error means that there is not even a report.
 pub(crate) fn run(request: &Request<'_>, progress: &Arc<Terminal>) -> Result<Done, Error> {
+    run_in(&mut Workshop::open(request.sources, progress)?, request, progress)
+}
+
+/// The same in a workshop that is open already, with an outfit of its own maybe.
+pub(crate) fn run_in(
+    workshop: &mut Workshop,
+    request: &Request<'_>,
+    progress: &Arc<Terminal>,
+) -> Result<Done, Error> {
     let started_at_unix_ms = environment::unix_ms();
     let run_id = format!("run-{started_at_unix_ms}");
     let folder = match request.output {
         Some(path) => path.to_owned(),
         None => workspace::root().join("artifacts").join(&run_id),
     };
-    let mut workshop = Workshop::open(request.sources, progress)?;
     for typed in &request.kernels {
         workshop.resolve(typed)?;
     }
@@ -71,7 +82,7 @@ pub(crate) fn run(request: &Request<'_>, progress: &Arc<Terminal>) -> Result<Don
         if interrupt::requested() {
             break;
         }
-        session.kernel(&mut workshop, typed);
+        session.kernel(workshop, typed);
     }
     let (commit, dirty) = workspace::commit();
     let header = RunHeader {
@@ -118,14 +129,14 @@ impl Session<'_> {
                 // Said in the report, and the other kernels still run.
                 self.progress.line(&format!("kernel {typed}: {error}"));
                 let header = KernelHeader { spec: typed.to_owned(), ..KernelHeader::default() };
-                let planned = plan_of(&self.request.scenarios, &budgets, None);
+                let planned = plan_of(self.request, &budgets, None);
                 let setup_error = Some(error.to_string());
                 self.kernels.push(KernelInput { header, planned, setup_error });
                 return;
             }
         };
         let kernel = u32::try_from(self.kernels.len()).unwrap_or(u32::MAX);
-        let planned = plan_of(&self.request.scenarios, &budgets, ready.header.release.as_deref());
+        let planned = plan_of(self.request, &budgets, ready.header.release.as_deref());
         let total = planned.len();
         let input = KernelInput { header: ready.header.clone(), planned, setup_error: None };
         let mut retries_left = budgets.boot_retries_max;
@@ -176,17 +187,26 @@ fn is_infrastructure(record: &Record) -> bool {
     matches!(record.seen, Seen::BootEnded { end: BootEnd::Infrastructure { .. }, .. })
 }
 
+/// The kernel's own limit for one of its selftests, from their `settings`.
+const SELFTEST_LIMIT_MS: u64 = 150_000;
+
 /// The plan of one kernel.
 fn plan_of(
-    scenarios: &[&'static scenarios::Scenario],
+    request: &Request<'_>,
     budgets: &Budgets,
     release: Option<&str>,
 ) -> Vec<PlannedScenario> {
     let kernel = release.and_then(KernelRelease::parse);
-    let planned = |scenario: &&'static scenarios::Scenario| PlannedScenario {
+    let scenario = |scenario: &&'static scenarios::Scenario| PlannedScenario {
         id: scenario.id.to_owned(),
         budget_ms: budgets.class_ms(scenario.budget),
         expect: scenario.expectation(kernel),
     };
-    scenarios.iter().map(planned).collect()
+    let selftest = |test: &Selftest| PlannedScenario {
+        id: test.to_string(),
+        budget_ms: SELFTEST_LIMIT_MS * u64::from(budgets.scale),
+        expect: Expectation::Pass,
+    };
+    let selftests = request.selftests.iter().map(selftest);
+    request.scenarios.iter().map(scenario).chain(selftests).collect()
 }

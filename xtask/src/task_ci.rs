@@ -84,6 +84,7 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
     let request = Request {
         kernels: kernels.iter().map(|kernel| (*kernel).to_owned()).collect(),
         scenarios: catalogue::all().filter(wanted).collect(),
+        selftests: &[],
         seed: None,
         debug: DebugOptions::default(),
         output: None,

@@ -22,6 +22,7 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
     let request = Request {
         kernels: vec![args.kernel.clone()],
         scenarios: vec![scenario],
+        selftests: &[],
         seed: args.seed,
         debug: DebugOptions { dynamic_debug: true, function_trace: true, sqe_dump: true },
         output: args.output.as_deref(),

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
     let request = Request {
         kernels,
         scenarios: chosen,
+        selftests: &[],
         seed: args.seed,
         debug: DebugOptions::default(),
         output: args.output.as_deref(),
@@ -45,6 +46,7 @@ pub(crate) fn simple(args: &SimpleArgs) -> Result<ExitCode, Error> {
     let request = Request {
         kernels: vec![args.kernel.clone()],
         scenarios: SMOKE.iter().filter_map(|id| catalogue::find(id)).collect(),
+        selftests: &[],
         seed: None,
         debug: DebugOptions::default(),
         output: args.output.as_deref(),
