@@ -31,7 +31,7 @@ fn take_over(id: u32, tags: u32) -> Result<(), Box<dyn std::error::Error>> {
     let _starting = device.begin_recovery()?;
     let mut queue = first.open()?;
     for tag in 0..tags {
-        queue.fetch(u16::try_from(tag)?)?;
+        queue.fetch(tag)?;
     }
     println!("fetched");
     loop {

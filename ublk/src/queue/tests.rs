@@ -240,6 +240,15 @@ fn a_refused_fetch_is_an_error_before_the_queue_counts_as_armed() {
     assert_eq!(refused.to_string(), "queue 0, tag 1: the kernel refused the fetch with errno 16");
 }
 
+#[test]
+fn a_tag_can_be_left_out_and_fetched_later_but_not_twice() {
+    let mut worker = worker(Double::new(2, BUFFER), 0, 2, Arc::default());
+    worker.fetch(0).unwrap();
+    assert!(matches!(worker.fetch(0), Err(QueueError::Tag { tag: 0, .. })));
+    worker.fetch_all().unwrap();
+    assert!(worker.next_request().unwrap().is_none());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 64, failure_persistence: None, ..ProptestConfig::default()

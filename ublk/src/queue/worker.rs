@@ -115,13 +115,34 @@ impl<P: Port> Worker<P> {
     /// [`QueueError::Tag`] when the kernel refuses one, [`QueueError::Ring`].
     pub fn fetch_all(&mut self) -> Result<(), QueueError> {
         for slot in 0..self.slots() {
-            let tag = &mut self.slots[slot as usize].tag;
-            if tag.state() == TagState::New {
-                let command = tag.arm().map_err(|source| self.tag_error(slot, source))?;
-                self.push(slot, command)?;
+            if self.slots[slot as usize].tag.state() == TagState::New {
+                self.push_fetch(slot)?;
             }
         }
-        // Without waiting, so that a refusal is seen now and not with the first request.
+        self.submit()
+    }
+
+    /// Fetches one tag, by its slot, and submits.
+    ///
+    /// # Errors
+    /// As [`fetch_all`](Self::fetch_all); [`QueueError::Tag`] for a tag that is not new.
+    ///
+    /// # Panics
+    /// When there is no such slot.
+    pub fn fetch(&mut self, slot: u32) -> Result<(), QueueError> {
+        assert!(slot < self.slots(), "slot {slot} of a worker with {}", self.slots());
+        self.push_fetch(slot)?;
+        self.submit()
+    }
+
+    fn push_fetch(&mut self, slot: u32) -> Result<(), QueueError> {
+        let armed = self.slots[slot as usize].tag.arm();
+        let command = armed.map_err(|source| self.tag_error(slot, source))?;
+        self.push(slot, command)
+    }
+
+    /// Submits without waiting, so that a refusal is seen now and not with the first request.
+    fn submit(&mut self) -> Result<(), QueueError> {
         self.enter(0)?;
         while let Some(event) = self.take_completion()? {
             self.early.push_back(event);
