@@ -4,7 +4,7 @@
 //! it, and the canaries that cost a virtual machine come last.
 
 use crate::scenario::Scenario;
-use crate::{abi, canary, data, lifecycle, recovery, startup};
+use crate::{abi, canary, data, lifecycle, modes, recovery, startup};
 
 /// All scenarios, in run order.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -15,6 +15,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         .chain(startup::SCENARIOS.iter().copied().flatten())
         .chain(abi::SCENARIOS.iter().copied().flatten())
         .chain(data::SCENARIOS.iter().copied().flatten())
+        .chain(modes::SCENARIOS.iter().copied().flatten())
         .chain(lifecycle)
         .chain(recovery::SCENARIOS.iter().copied().flatten())
         .chain(canary::SCENARIOS)

@@ -15,6 +15,7 @@ pub mod data;
 pub mod kernel;
 pub mod kselftest;
 pub mod lifecycle;
+pub mod modes;
 pub mod mutant;
 pub mod oracle;
 pub mod probe;

@@ -25,11 +25,13 @@ const SHRINK_STEPS_MAX: u32 = 40;
 
 /// What a scattered scenario varies.
 #[derive(Clone, Copy, Debug)]
-struct Setup {
-    target: &'static str,
-    queues: u16,
-    depth: u16,
-    block_bytes: u32,
+pub(crate) struct Setup {
+    pub(crate) target: &'static str,
+    pub(crate) queues: u16,
+    pub(crate) depth: u16,
+    pub(crate) block_bytes: u32,
+    /// Further options of `ublk add`.
+    pub(crate) options: &'static [&'static str],
 }
 
 macro_rules! scattered {
@@ -40,8 +42,13 @@ macro_rules! scattered {
             covers: &["S4", "S5", "S13", "R:1", "R:2", "R:3", "R:4"],
             budget: BudgetClass::Long,
             run: |context| {
-                let setup =
-                    Setup { target: $target, queues: $queues, depth: $depth, block_bytes: $block };
+                let setup = Setup {
+                    target: $target,
+                    queues: $queues,
+                    depth: $depth,
+                    block_bytes: $block,
+                    options: &[],
+                };
                 run(context, setup)
             },
             ..Scenario::SERVER
@@ -118,6 +125,7 @@ impl Subject {
         if setup.target == "file" {
             arguments.extend(["--path", &backing]);
         }
+        arguments.extend(setup.options);
         let server = ServerProcess::start(context, &arguments)?;
         let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
         let reference = Reference::zeros("scattered", DEVICE_BYTES)?;
@@ -125,7 +133,8 @@ impl Subject {
     }
 }
 
-fn run(context: &mut Context, setup: Setup) -> Result<String, Stop> {
+/// Runs the workload against a device of that setup.
+pub(crate) fn run(context: &mut Context, setup: Setup) -> Result<String, Stop> {
     let mut subject = Subject::start(context, setup)?;
     check_geometry(context, &subject, setup)?;
     let shape = Shape {
@@ -135,7 +144,8 @@ fn run(context: &mut Context, setup: Setup) -> Result<String, Stop> {
         requests: (16, 96),
     };
     let mut seed = [0; 32];
-    let label = format!("{}-{}-{}", setup.target, setup.queues, setup.block_bytes);
+    let options = setup.options.concat();
+    let label = format!("{}-{}-{}{options}", setup.target, setup.queues, setup.block_bytes);
     context.rng(&label).fill_bytes(&mut seed);
     let config = Config {
         cases: CASES,

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::door::Door;
 use super::live::{Server, Sockets};
+use super::mode::{DataMode, deal};
 use super::resize::Resizer;
 use super::shared::{QueueFailure, Shared, Startup, StopHandle};
 use super::socket::socket_path;
@@ -94,15 +96,15 @@ pub enum StartError {
     Queue(QueueFailure),
     /// The time was over.
     #[error(
-        "the device did not start within {timeout:?}; {missing} of {queues} queues had not fetched"
+        "the device did not start within {timeout:?}; {missing} of {threads} threads had not fetched"
     )]
     TimedOut {
         /// What it was given.
         timeout: Duration,
-        /// Queues that had not fetched all their tags.
+        /// Threads that had not fetched all their tags.
         missing: usize,
-        /// Queues in all.
-        queues: usize,
+        /// Threads in all.
+        threads: usize,
     },
     /// A [`StopHandle`] was used meanwhile.
     #[error("the start was interrupted")]
@@ -114,12 +116,15 @@ pub enum StartError {
 
 /// Chooses how a target is served. Defaults: a free id, 1 queue, depth 64, requests of 512 KiB.
 pub struct ServerBuilder {
-    target: Arc<dyn Target>,
+    door: Arc<dyn Door>,
     target_name: String,
     spec: DeviceSpec,
     params: ParamsBuilder,
     recovery: Recovery,
     unprivileged: bool,
+    mode: DataMode,
+    batch: bool,
+    threads: Option<usize>,
     order: StartupOrder,
     start_timeout: Duration,
     latency: bool,
@@ -138,15 +143,18 @@ impl std::fmt::Debug for ServerBuilder {
 }
 
 impl ServerBuilder {
-    pub(super) fn new(target: Arc<dyn Target>) -> Self {
-        let params = ParamsBuilder::new(target.size_bytes(), target.capabilities());
+    pub(super) fn new(door: Arc<dyn Door>) -> Self {
+        let params = ParamsBuilder::new(door.target().size_bytes(), door.target().capabilities());
         Self {
-            target,
+            door,
             target_name: "custom".into(),
             spec: DeviceSpec { max_io_bytes: MAX_IO_BYTES_DEFAULT, ..DeviceSpec::default() },
             params,
             recovery: Recovery::None,
             unprivileged: false,
+            mode: DataMode::Copy,
+            batch: false,
+            threads: None,
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
             latency: false,
@@ -190,9 +198,30 @@ impl ServerBuilder {
         self
     }
 
-    /// Features to ask for beyond what the kernel sets by itself. The data plane is in copy mode: what
-    /// changes how data moves (USER_COPY, SUPPORT_ZERO_COPY, AUTO_BUF_REG, BATCH_IO, NEED_GET_DATA)
-    /// is not served by [`Queue`](crate::queue::Queue).
+    /// How bytes move; [`DataMode::Copy`] unless given.
+    #[must_use]
+    pub fn data_mode(mut self, mode: DataMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Commands for many tags at once, in any data mode but [`DataMode::GetData`]. Needs 2 tags at least.
+    /// Available since Linux 7.0.
+    #[must_use]
+    pub fn batch(mut self, batch: bool) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Threads; one for each queue unless given. Fewer serve several queues each; more share the tags of
+    /// a queue, where the device lets them (since Linux 6.16, without `batch`).
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Features to ask for beyond what other choices stand for and the kernel sets by itself.
     #[must_use]
     pub fn features(mut self, features: Features) -> Self {
         self.spec.features = features;
@@ -299,7 +328,7 @@ impl ServerBuilder {
     }
 
     pub(super) fn target(&self) -> &dyn Target {
-        self.target.as_ref()
+        self.door.target()
     }
 
     /// A handle that stops the server, or a start that is under way.
@@ -320,9 +349,13 @@ impl ServerBuilder {
         self.launch(Unstarted::New(device), params)
     }
 
-    /// Adds the flags that the recovery and the privilege stand for. The device checks all of them.
+    /// Adds the flags that the recovery, the data mode and the privilege stand for. The device checks all of them.
     fn settle_features(&mut self, control: &mut Control) -> Result<(), DeviceError> {
         self.spec.features |= self.recovery.features();
+        self.spec.features |= self.mode.features(&self.door.target().capabilities());
+        if self.batch {
+            self.spec.features |= Features::BATCH_IO;
+        }
         if self.unprivileged {
             self.spec.features |= Features::UNPRIVILEGED_DEV;
         }
@@ -344,19 +377,20 @@ impl ServerBuilder {
         if self.latency {
             tickets = tickets.into_iter().map(QueueTicket::with_latency).collect();
         }
-        let counters: Vec<_> = tickets.iter().map(QueueTicket::counters).collect();
-        let queues = tickets.len();
+        let hands = deal(tickets, self.threads);
+        let counters: Vec<_> = hands.iter().flatten().map(QueueTicket::counters).collect();
+        let threads = hands.len();
         let startup = Attempt {
             shared: &self.shared,
-            target: &self.target,
+            door: &self.door,
             deadline: Instant::now() + self.start_timeout,
             timeout: self.start_timeout,
-            queues,
+            threads,
         };
-        let (mut device, workers) = startup.run(device, tickets, self.order)?;
+        let (mut device, workers) = startup.run(device, hands, self.order)?;
         // A second look, for the state and the pid that the start has set.
         let info = device.refresh_info();
-        let resizer = Arc::new(Resizer::new(info, Arc::clone(&self.target), params));
+        let resizer = Arc::new(Resizer::new(info, Arc::clone(&self.door), params));
         let status = {
             let (target, counters) = (self.target_name, counters.clone());
             let (info, resizer) = (DeviceStatus::from(&info), Arc::clone(&resizer));
@@ -388,10 +422,10 @@ fn latencies(counters: &[Arc<QueueCounters>]) -> Vec<LatencySnapshot> {
 /// A start that is under way.
 struct Attempt<'a> {
     shared: &'a Arc<Shared>,
-    target: &'a Arc<dyn Target>,
+    door: &'a Arc<dyn Door>,
     deadline: Instant,
     timeout: Duration,
-    queues: usize,
+    threads: usize,
 }
 
 /// A start that failed, with the device where it is still there: it is dropped after its queues.
@@ -404,10 +438,10 @@ impl Attempt<'_> {
     fn run(
         &self,
         device: Unstarted,
-        tickets: Vec<QueueTicket>,
+        hands: Vec<Vec<QueueTicket>>,
         order: StartupOrder,
     ) -> Result<(Device<Live>, Workers), StartError> {
-        let spawn = |tickets| Workers::spawn(tickets, self.target, self.shared);
+        let spawn = |hands| Workers::spawn(hands, self.door, self.shared);
         let kill_switch = device.kill_switch();
         // Whatever fails from here on: queues first, for the device cannot go while they hold it.
         let abort = |workers: Workers, error: StartError| {
@@ -418,17 +452,17 @@ impl Attempt<'_> {
         let (starting, workers) = match order {
             StartupOrder::StartThenFetch => {
                 let starting = device.begin()?;
-                (starting, spawn(tickets))
+                (starting, spawn(hands))
             }
             StartupOrder::Concurrent => {
-                let workers = spawn(tickets);
+                let workers = spawn(hands);
                 match device.begin() {
                     Ok(starting) => (starting, workers),
                     Err(error) => return abort(workers, error.into()),
                 }
             }
             StartupOrder::FetchThenStart => {
-                let workers = spawn(tickets);
+                let workers = spawn(hands);
                 let armed = self.shared.wait_startup(self.left());
                 match self.check(armed) {
                     Ok(()) => {}
@@ -491,7 +525,7 @@ impl Attempt<'_> {
 
     fn timed_out(&self) -> StartError {
         let missing = self.shared.not_armed();
-        StartError::TimedOut { timeout: self.timeout, missing, queues: self.queues }
+        StartError::TimedOut { timeout: self.timeout, missing, threads: self.threads }
     }
 
     fn left(&self) -> Duration {

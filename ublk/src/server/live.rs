@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::builder::ServerBuilder;
+use super::door::{AsyncDoor, SyncDoor};
 use super::requests::{self, Request, request_path};
 use super::resize::{ResizeError, Resizer};
 use super::shared::{QueueFailure, Shared, StopHandle, Wake};
@@ -17,7 +18,7 @@ use super::workers::Workers;
 use crate::ctrl::Control;
 use crate::device::{Device, DeviceError, Live};
 use crate::queue::{CounterSnapshot, QueueCounters};
-use crate::target::Target;
+use crate::target::{AsyncTarget, Target};
 use crate::uapi::{DevInfo, DevState, Params};
 
 /// How long threads may take to end once their device has stopped: a target's last method to return.
@@ -114,7 +115,12 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// Begins to describe a server of this target.
     pub fn builder(target: impl Target + 'static) -> ServerBuilder {
-        ServerBuilder::new(Arc::new(target))
+        ServerBuilder::new(Arc::new(SyncDoor(target)))
+    }
+
+    /// Begins to describe a server of this async target.
+    pub fn builder_async(target: impl AsyncTarget + 'static) -> ServerBuilder {
+        ServerBuilder::new(Arc::new(AsyncDoor(target)))
     }
 
     pub(super) fn new(

@@ -17,7 +17,9 @@
 
 mod builder;
 mod detach;
+mod door;
 mod live;
+mod mode;
 mod prometheus;
 mod requests;
 mod resize;
@@ -30,6 +32,7 @@ mod workers;
 pub use builder::{ServerBuilder, StartError, StartupOrder};
 pub use detach::{DetachError, DetachReport};
 pub use live::{Server, StopError, StopReport};
+pub use mode::DataMode;
 pub use prometheus::prometheus;
 pub use requests::{Request, ask, request_path};
 pub use resize::ResizeError;

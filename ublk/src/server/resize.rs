@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::door::Door;
 use crate::ctrl::{Command, Control, OpenError};
 use crate::device::{DeviceError, Step};
-use crate::target::Target;
 use crate::uapi::{DevInfo, Features, Params, SECTOR_BYTES};
 
 /// UPDATE_SIZE waits for nothing but the driver's lock.
@@ -51,13 +51,13 @@ pub enum ResizeError {
 /// What it takes to resize a device, from any thread.
 pub(super) struct Resizer {
     info: DevInfo,
-    target: Arc<dyn Target>,
+    door: Arc<dyn Door>,
     params: Mutex<Params>,
 }
 
 impl Resizer {
-    pub(super) fn new(info: DevInfo, target: Arc<dyn Target>, params: Params) -> Self {
-        Self { info, target, params: Mutex::new(params) }
+    pub(super) fn new(info: DevInfo, door: Arc<dyn Door>, params: Params) -> Self {
+        Self { info, door, params: Mutex::new(params) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Params> {
@@ -106,7 +106,7 @@ impl Resizer {
     }
 
     fn resize_target(&self, size_bytes: u64) -> Result<(), ResizeError> {
-        let done = self.target.resize(size_bytes);
+        let done = self.door.target().resize(size_bytes);
         done.map_err(|source| ResizeError::Target { size_bytes, source })
     }
 

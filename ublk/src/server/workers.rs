@@ -1,13 +1,13 @@
-//! The threads of a server, one per queue.
+//! The threads of a server: one per queue, or as many as were asked for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use super::door::Door;
 use super::shared::{QueueFailure, Shared};
-use crate::queue::QueueTicket;
-use crate::target::Target;
+use crate::queue::{QueueTicket, Worker};
 
 /// The running threads. Dropping it leaves them running.
 #[derive(Debug)]
@@ -17,21 +17,21 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread per ticket. One that cannot be started counts as a queue that failed.
+    /// Starts a thread for each hand of tickets. One that cannot be started counts as a queue that failed.
     pub(super) fn spawn(
-        tickets: Vec<QueueTicket>,
-        target: &Arc<dyn Target>,
+        hands: Vec<Vec<QueueTicket>>,
+        door: &Arc<dyn Door>,
         shared: &Arc<Shared>,
     ) -> Self {
-        shared.expect_queues(tickets.len());
-        let mut threads = Vec::with_capacity(tickets.len());
-        for (index, ticket) in tickets.into_iter().enumerate() {
-            let queue = ticket.queue_id();
-            let (target, at_thread) = (Arc::clone(target), Arc::clone(shared));
+        shared.expect_queues(hands.len());
+        let mut threads = Vec::with_capacity(hands.len());
+        for (index, tickets) in hands.into_iter().enumerate() {
+            let queue = tickets.first().map_or(0, QueueTicket::queue_id);
+            let (door, at_thread) = (Arc::clone(door), Arc::clone(shared));
             let name = format!("ublk-queue-{queue}");
             let spawned = Builder::new().name(name).spawn(move || {
                 let ended = catch_unwind(AssertUnwindSafe(|| {
-                    run(index, ticket, target.as_ref(), &at_thread)
+                    run(index, tickets, door.as_ref(), &at_thread)
                 }));
                 let failure = match ended {
                     Ok(done) => done.err(),
@@ -68,14 +68,16 @@ impl Workers {
 
 fn run(
     index: usize,
-    ticket: QueueTicket,
-    target: &dyn Target,
+    tickets: Vec<QueueTicket>,
+    door: &dyn Door,
     shared: &Shared,
 ) -> Result<(), QueueFailure> {
-    let mut worker = ticket.with_files(target.files()).open()?;
+    let files = door.target().files();
+    let with_files = |ticket: QueueTicket| ticket.with_files(files.clone());
+    let mut worker = Worker::open(tickets.into_iter().map(with_files).collect())?;
     worker.fetch_all()?;
     shared.armed(index);
-    Ok(worker.serve(target)?)
+    Ok(door.serve(&mut worker)?)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

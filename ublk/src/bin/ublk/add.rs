@@ -92,6 +92,7 @@ fn builder(name: &str, target: impl Target + 'static, args: &CommonArgs) -> Serv
         // A daemon goes to another directory before the socket is removed again.
         builder = builder.socket(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     }
+    builder = args.plane.apply(builder);
     if args.no_socket { builder.no_socket() } else { builder }
 }
 

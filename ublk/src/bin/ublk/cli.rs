@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::daemon::{CHILD_OPTION, DaemonArgs};
 use crate::life::LifeArgs;
+use crate::plane::PlaneArgs;
 use crate::size;
 
 /// Serve, delete and list ublk block devices.
@@ -126,6 +127,8 @@ impl TargetArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
+    #[command(flatten)]
+    pub(crate) plane: PlaneArgs,
     /// Number of the device; the first free one unless given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=1_048_575))]
     pub(crate) id: Option<u32>,

@@ -11,6 +11,7 @@ mod life;
 mod list;
 mod out;
 mod pidfile;
+mod plane;
 mod quiesce;
 mod recover;
 mod resize;

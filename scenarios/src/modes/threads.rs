@@ -1,0 +1,136 @@
+//! Queues and threads in other numbers than one for one.
+
+use reports::budget::BudgetClass;
+use reports::event::FailureKind;
+use ublk::ctrl::Control;
+use ublk::device::{Device, DeviceSpec, StartProgress};
+use ublk::params::ParamsBuilder;
+use ublk::queue::Worker;
+use ublk::target::{RamTarget, Target};
+use ublk::uapi::Features;
+
+use super::need;
+use crate::block::{AlignedBuffer, BlockDevice};
+use crate::context::{Context, Stop};
+use crate::data::scattered::{Setup, run};
+use crate::scenario::Scenario;
+
+const FEWER: Scenario = Scenario {
+    id: "modes/four-queues-on-one-thread",
+    title: "one thread serves four queues and keeps scattered I/O",
+    covers: &["S4", "S13"],
+    budget: BudgetClass::Long,
+    run: |context| {
+        let options = &["--threads", "1"];
+        run(context, Setup { target: "ram", queues: 4, depth: 16, block_bytes: 512, options })
+    },
+    ..Scenario::SERVER
+};
+
+const MORE: Scenario = Scenario {
+    id: "modes/one-queue-on-three-threads",
+    title: "three threads share the tags of one queue and keep scattered I/O",
+    covers: &["S4", "S13"],
+    budget: BudgetClass::Long,
+    run: |context| {
+        need(Features::PER_IO_DAEMON)?;
+        let options = &["--threads", "3", "--mode", "user-copy"];
+        run(context, Setup { target: "ram", queues: 1, depth: 64, block_bytes: 512, options })
+    },
+    ..Scenario::SERVER
+};
+
+const BATCH_FEWER: Scenario = Scenario {
+    id: "modes/batch-three-queues-on-two-threads",
+    title: "two threads serve three queues in batches and keep scattered I/O",
+    covers: &["S4", "S13"],
+    budget: BudgetClass::Long,
+    run: |context| {
+        need(Features::BATCH_IO)?;
+        let options = &["--threads", "2", "--batch"];
+        run(context, Setup { target: "ram", queues: 3, depth: 16, block_bytes: 512, options })
+    },
+    ..Scenario::SERVER
+};
+
+const DEVICES: Scenario = Scenario {
+    id: "modes/two-devices-on-one-thread",
+    title: "one thread serves two devices, each with its own bytes",
+    covers: &["S4"],
+    run: two_devices,
+    ..Scenario::SERVER
+};
+
+pub(super) const SCENARIOS: &[Scenario] = &[FEWER, MORE, BATCH_FEWER, DEVICES];
+
+const DEVICE_BYTES: u64 = 4 << 20;
+
+fn two_devices(context: &mut Context) -> Result<String, Stop> {
+    let mut devices = Vec::new();
+    let mut tickets = Vec::new();
+    for depth in [4, 8] {
+        let spec = DeviceSpec { depth, ..DeviceSpec::default() };
+        let control = Control::open().map_err(Stop::error)?;
+        let device = Device::add(control, &spec).map_err(Stop::error)?;
+        let disk = RamTarget::new(DEVICE_BYTES).map_err(Stop::error)?;
+        let params = ParamsBuilder::new(DEVICE_BYTES, disk.capabilities()).build();
+        let device = device.set_params(&params.map_err(Stop::error)?);
+        let mut device = device.map_err(Stop::error)?;
+        tickets.extend(device.open_queues().map_err(Stop::error)?);
+        devices.push(device);
+    }
+    let disks = [RamTarget::new(DEVICE_BYTES), RamTarget::new(DEVICE_BYTES)];
+    let [first, second] = disks.map(|disk| disk.map_err(Stop::error));
+    let disks = [first?, second?];
+    let timeout = context.command_timeout();
+    std::thread::scope(|scope| {
+        let (fetched, has_fetched) = std::sync::mpsc::channel();
+        let disks = &disks;
+        let serving = scope.spawn(move || -> Result<(), ublk::queue::QueueError> {
+            let mut worker = Worker::open(tickets)?;
+            worker.fetch_all()?;
+            let _ = fetched.send(());
+            worker.serve_each(&[&disks[0], &disks[1]])
+        });
+        has_fetched.recv_timeout(timeout).map_err(Stop::error)?;
+        let mut live = Vec::new();
+        for device in devices {
+            let starting = device.begin_start().map_err(Stop::error)?;
+            match starting.wait(timeout).map_err(Stop::error)? {
+                StartProgress::Live(device) => live.push(device),
+                StartProgress::Pending(_) => {
+                    return Err(Stop::fail(FailureKind::Completion, "a device did not start"));
+                }
+            }
+        }
+        for (number, device) in live.iter().enumerate() {
+            let disk = BlockDevice::open(&device.block_device_path(), timeout)?;
+            let mut buffer = AlignedBuffer::zeroed(64 << 10);
+            buffer.fill(number as u8 + 1);
+            disk.write_at(1 << 20, &buffer)?;
+            drop(disk);
+        }
+        for (number, target) in disks.iter().enumerate() {
+            let mut bytes = vec![0; 64 << 10];
+            target.read(1 << 20, &mut bytes)?;
+            let own = bytes.iter().all(|byte| usize::from(*byte) == number + 1);
+            context.check(
+                FailureKind::DataMismatch,
+                format_args!("disk {number} holds what was written to it and not to the other"),
+                own,
+            )?;
+        }
+        let mut stopped = Vec::new();
+        for device in live {
+            stopped.push(device.stop(timeout).map_err(Stop::error)?);
+        }
+        let ended = serving.join().map_err(|_| Stop::error("the serving thread panicked"))?;
+        ended.map_err(|error| Stop::fail(FailureKind::Operation, error))?;
+        for device in stopped {
+            let id = device.id();
+            device.delete(timeout).map_err(Stop::error)?;
+            crate::process::check_no_nodes(context, id)?;
+        }
+        Ok("two devices, one thread".into())
+    })
+}
