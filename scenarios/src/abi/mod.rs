@@ -4,6 +4,8 @@
 //! What a kernel has not is skipped by a probe: GET_FEATURES, or a group of parameters that did not come back. Which
 //! scenario stands for which item is a table, [`coverage`], and a test of it.
 
+mod batch;
+mod buffers;
 mod control;
 mod flags;
 mod info;
@@ -19,6 +21,8 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     flags::SCENARIOS,
     info::SCENARIOS,
     control::SCENARIOS,
+    buffers::SCENARIOS,
+    batch::SCENARIOS,
     options::SCENARIOS,
     refused::SCENARIOS,
     sysfs::SCENARIOS,
