@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
-use ublk::ctrl::Command;
+use ublk::ctrl::{Command, Pending};
 use ublk::raw::{Addr, BatchElement, CharFile, IoPayload, RawSqe, SqeAddr};
 use ublk::uapi::{BatchFlags, BatchIo, Features, IoCmdOp};
 
@@ -23,6 +23,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         covers: &["UBLK_F_BATCH_IO", "b.fetch.nobufs", "cqe.abort.batch"],
         budget: BudgetClass::Normal,
         run: server,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "abi/batch-auto-registration",
+        title: "a batch server finds each request's pages in the slot that its element named",
+        covers: &["ublk_elem_header.buf_index"],
+        budget: BudgetClass::Normal,
+        run: auto_registration,
         ..Scenario::DRIVER
     },
     Scenario {
@@ -67,13 +75,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const DEPTH: u16 = 8;
 
-fn batch_device(context: &mut Context) -> Result<(Rig, Arc<CharFile>, BatchHand), Stop> {
-    let rig = Rig::ready_with(context, 1, DEPTH, Features::BATCH_IO)?;
+fn batch_device(
+    context: &mut Context,
+    more: Features,
+) -> Result<(Rig, Arc<CharFile>, BatchHand), Stop> {
+    let rig = Rig::ready_with(context, 1, DEPTH, Features::BATCH_IO | more)?;
     let flags = rig.info.flags;
     let cleared = !flags.contains(Features::PER_IO_DAEMON);
     context.check(FailureKind::State, format_args!("{flags}: no PER_IO_DAEMON"), cleared)?;
     let file = Arc::new(rig.open(context)?);
-    let hand = BatchHand::new(&rig, &file)?;
+    let hand = BatchHand::new(context, &rig, &file)?;
     Ok((rig, file, hand))
 }
 
@@ -93,7 +104,7 @@ fn drive(
     context: &mut Context,
     rig: &mut Rig,
     hand: &mut BatchHand,
-    pending: &ublk::ctrl::Pending,
+    pending: &Pending,
 ) -> Result<(), Stop> {
     let begin = Instant::now();
     while begin.elapsed() < context.command_timeout() {
@@ -107,8 +118,8 @@ fn drive(
 }
 
 fn server(context: &mut Context) -> Result<String, Stop> {
-    let (mut rig, file, mut hand) = batch_device(context)?;
-    let prepared = hand.prepare_all(context)?;
+    let (mut rig, file, mut hand) = batch_device(context, Features::empty())?;
+    let prepared = hand.prepare_all()?;
     context.check_result("PREP_IO_CMDS of every tag", prepared, 0)?;
     // Nobody provides buffers in this group: the delivery fails, and the tag waits for a better command.
     let hopeless = hand.fetch_command(9).user_data(77);
@@ -125,8 +136,30 @@ fn server(context: &mut Context) -> Result<String, Stop> {
         &seen,
         &vec![(77, -ENOBUFS)],
     )?;
+    let answered = serve_and_stop(context, rig, file, hand, &pending)?;
+    Ok(format!("{answered} requests in batches"))
+}
+
+/// A device whose pages are registered as they are delivered, each in the slot its element names.
+fn auto_registration(context: &mut Context) -> Result<String, Stop> {
+    let auto = Features::AUTO_BUF_REG | Features::SUPPORT_ZERO_COPY;
+    let (mut rig, file, mut hand) = batch_device(context, auto)?;
+    let prepared = hand.prepare_all()?;
+    context.check_result("PREP_IO_CMDS with a slot for each tag", prepared, 0)?;
+    let pending = rig.start_begin()?;
+    let answered = serve_and_stop(context, rig, file, hand, &pending)?;
+    Ok(format!("{answered} requests without a copy"))
+}
+
+fn serve_and_stop(
+    context: &mut Context,
+    mut rig: Rig,
+    file: Arc<CharFile>,
+    mut hand: BatchHand,
+    pending: &Pending,
+) -> Result<u64, Stop> {
     hand.fetch()?;
-    drive(context, &mut rig, &mut hand, &pending)?;
+    drive(context, &mut rig, &mut hand, pending)?;
     context.check(FailureKind::Completion, "START_DEV with prepared tags", true)?;
     // The round trip waits for its requests, so they are served from another thread.
     let done = AtomicBool::new(false);
@@ -143,7 +176,7 @@ fn server(context: &mut Context) -> Result<String, Stop> {
         served.and(checked)
     });
     round_trip?;
-    let again = hand.prepare_all(context)?;
+    let again = hand.prepare_all()?;
     context.check_result("PREP_IO_CMDS of a live device", again, -EBUSY)?;
     let answered = hand.answered;
     context.check(FailureKind::Completion, "requests were served", answered > 0)?;
@@ -160,11 +193,11 @@ fn server(context: &mut Context) -> Result<String, Stop> {
         !hand.is_fetching(),
     )?;
     close(context, rig, file, hand)?;
-    Ok(format!("{answered} requests in batches"))
+    Ok(answered)
 }
 
 fn refusals(context: &mut Context) -> Result<String, Stop> {
-    let (rig, file, mut hand) = batch_device(context)?;
+    let (rig, file, mut hand) = batch_device(context, Features::empty())?;
     let memory = arena(4096)?;
     let right = hand.payload(2);
     let no_addr = BatchIo { flags: BatchFlags::empty(), elem_bytes: 8, nr_elem: 2, ..right };
@@ -189,15 +222,15 @@ fn refusals(context: &mut Context) -> Result<String, Stop> {
     hand.elements().fill(0, &[hand.element(0, 0), hand.element(1, 0)]);
     for op in [IoCmdOp::PrepIoCmds, IoCmdOp::CommitIoCmds] {
         for (what, payload, expected) in payloads {
-            let result = hand.result_of(context, what, hand.command(op, &payload))?;
+            let result = hand.result_of(what, hand.command(op, &payload))?;
             context.check_result(format_args!("{} with {what}", op.name()), result, expected)?;
         }
         let nothing = hand.command(op, &hand.payload(0));
-        let result = hand.result_of(context, "no elements", nothing)?;
+        let result = hand.result_of("no elements", nothing)?;
         context.check_result(format_args!("{} of no elements", op.name()), result, 0)?;
         let lost = RawSqe::batch_fetch(&file, op.encoded(), &right)
             .sqe_addr(SqeAddr::Addr(Addr::Unmapped(&memory)));
-        let result = hand.result_of(context, "unmapped elements", lost)?;
+        let result = hand.result_of("unmapped elements", lost)?;
         context.check_result(
             format_args!("{} of unmapped elements", op.name()),
             result,
@@ -205,7 +238,7 @@ fn refusals(context: &mut Context) -> Result<String, Stop> {
         )?;
     }
     let prep = IoCmdOp::PrepIoCmds;
-    let without = hand.result_of(context, "no addresses", hand.command(prep, &no_addr))?;
+    let without = hand.result_of("no addresses", hand.command(prep, &no_addr))?;
     context.check_result("PREP_IO_CMDS without addresses in copy mode", without, -EINVAL)?;
     for (what, op, tags, nowhere, expected) in [
         ("a tag too far", prep, [0, DEPTH], false, -EINVAL),
@@ -220,18 +253,18 @@ fn refusals(context: &mut Context) -> Result<String, Stop> {
         });
         hand.elements().fill(0, &elements);
         let sqe = hand.command(op, &right);
-        let result = hand.result_of(context, what, sqe)?;
+        let result = hand.result_of(what, sqe)?;
         context.check_result(format_args!("{} with {what}", op.name()), result, expected)?;
     }
     // Everything was taken back, or some of these would be prepared already.
-    let prepared = hand.prepare_all(context)?;
+    let prepared = hand.prepare_all()?;
     context.check_result("PREP_IO_CMDS of every tag afterwards", prepared, 0)?;
     close(context, rig, file, hand)?;
     Ok(format!("{} refusals", payloads.len() * 2 + 8))
 }
 
 fn fetch_refusals(context: &mut Context) -> Result<String, Stop> {
-    let (mut rig, file, mut hand) = batch_device(context)?;
+    let (mut rig, file, mut hand) = batch_device(context, Features::empty())?;
     let op = IoCmdOp::FetchIoCmds.encoded();
     let right = BatchIo { elem_bytes: 2, ..BatchIo::default() };
     for (what, payload) in [
@@ -243,11 +276,11 @@ fn fetch_refusals(context: &mut Context) -> Result<String, Stop> {
             .uring_cmd_flags(2)
             .flags(ublk::raw::SqeFlags::BUFFER_SELECT)
             .buf_index(1);
-        let result = hand.result_of(context, what, sqe)?;
+        let result = hand.result_of(what, sqe)?;
         context.check_result(format_args!("FETCH_IO_CMDS with {what}"), result, -EINVAL)?;
     }
     let single = RawSqe::batch_fetch(&file, op, &right);
-    let result = hand.result_of(context, "FETCH_IO_CMDS once", single)?;
+    let result = hand.result_of("FETCH_IO_CMDS once", single)?;
     context.check_result("FETCH_IO_CMDS that is not multishot", result, -EINVAL)?;
     for (what, op, queue, tag, expected) in [
         ("FETCH_REQ", IoCmdOp::FetchReq.encoded(), 0, 0, -EOPNOTSUPP),
@@ -260,13 +293,13 @@ fn fetch_refusals(context: &mut Context) -> Result<String, Stop> {
         ("UNREGISTER_IO_BUF", IoCmdOp::UnregisterIoBuf.encoded(), 0, 0, -EINVAL),
     ] {
         let payload = IoPayload { queue, tag, ..IoPayload::default() };
-        let result = hand.result_of(context, what, RawSqe::io(&file, op, &payload))?;
+        let result = hand.result_of(what, RawSqe::io(&file, op, &payload))?;
         context.check_result(format_args!("{what} on a batch device"), result, expected)?;
     }
-    let prepared = hand.prepare_all(context)?;
+    let prepared = hand.prepare_all()?;
     context.check_result("PREP_IO_CMDS afterwards", prepared, 0)?;
     rig.stop()?;
-    let late = hand.prepare_all(context)?;
+    let late = hand.prepare_all()?;
     let known = [-ENODEV, -EBUSY, -EINVAL].contains(&late);
     context.check(
         FailureKind::Errno,

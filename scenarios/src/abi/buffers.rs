@@ -17,7 +17,7 @@ use ublk::uapi::{
 use super::control::{live, tear_down};
 use crate::block::{AlignedBuffer, BlockDevice, nodes};
 use crate::context::{Context, During, Stop};
-use crate::rig::{EBUSY, EINVAL, EIO, Fetcher, Rig, arena, offered};
+use crate::rig::{EBUSY, EINVAL, EIO, Fetcher, Rig, arena, backing_file, offered};
 use crate::scenario::Scenario;
 use crate::signature::{fill, first_difference};
 
@@ -90,13 +90,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Where the one request of a client goes, beyond what a partition scan looks at.
-const AT: u64 = 1 << 20;
-const LEN: usize = 8192;
+pub(super) const AT: u64 = 1 << 20;
+pub(super) const LEN: usize = 8192;
+/// What a rig's device holds.
+const DISK_BYTES: u64 = 8 << 20;
 
 /// One `O_DIRECT` request from another thread, which waits while this one serves.
-type Client = JoinHandle<Result<std::io::Result<AlignedBuffer>, Stop>>;
+pub(super) type Client = JoinHandle<Result<std::io::Result<AlignedBuffer>, Stop>>;
 
-fn client(context: &Context, rig: &Rig, content: Option<AlignedBuffer>) -> Client {
+pub(super) fn client(context: &Context, rig: &Rig, content: Option<AlignedBuffer>) -> Client {
     let (path, timeout) = (nodes(rig.id).1, context.command_timeout());
     std::thread::spawn(move || {
         let device = BlockDevice::open(&path, timeout)?;
@@ -110,14 +112,14 @@ fn client(context: &Context, rig: &Rig, content: Option<AlignedBuffer>) -> Clien
     })
 }
 
-fn content(context: &Context, generation: u64) -> AlignedBuffer {
+pub(super) fn content(context: &Context, generation: u64) -> AlignedBuffer {
     let mut content = AlignedBuffer::zeroed(LEN);
     fill(&mut content, AT / 512, generation, context.seed);
     content
 }
 
 /// The client's end, while requests that come after its own (another look at the disk) are served.
-fn finish(
+pub(super) fn finish(
     context: &mut Context,
     fetcher: &mut Fetcher,
     client: Client,
@@ -130,7 +132,7 @@ fn finish(
     client.join().map_err(|_| Stop::error("the client panicked"))?
 }
 
-fn check_same(context: &mut Context, back: &[u8], sent: &[u8]) -> Result<(), Stop> {
+pub(super) fn check_same(context: &mut Context, back: &[u8], sent: &[u8]) -> Result<(), Stop> {
     let told = first_difference(AT / 512, back, sent);
     let what = format!("{LEN} bytes come back: {told:?}");
     context.check(FailureKind::DataMismatch, what, told.is_none())
@@ -183,21 +185,6 @@ fn need_get_data(context: &mut Context) -> Result<String, Stop> {
     Ok("+1, then the data; 3 commands out of turn refused".into())
 }
 
-/// A file the server keeps its bytes in, without a name.
-fn backing() -> Result<Arc<File>, Stop> {
-    let path = format!("/tmp/backing-{}", std::process::id());
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path)
-        .during("make a file")?;
-    std::fs::remove_file(&path).during("remove its name")?;
-    file.set_len(8 << 20).during("size the file")?;
-    Ok(Arc::new(file))
-}
-
 fn slot_command(file: &CharFile, op: IoCmdOp, tag: u16, slot: Addr<'_>) -> RawSqe {
     RawSqe::io(file, op.encoded(), &IoPayload { tag, addr: slot, ..IoPayload::default() })
 }
@@ -247,7 +234,7 @@ fn register_io_buf(context: &mut Context) -> Result<String, Stop> {
     drop(file);
     rig.delete(context)?;
 
-    let backing = backing()?;
+    let backing = backing_file(DISK_BYTES)?;
     let (rig, file, mut fetcher) = live(context, Features::SUPPORT_ZERO_COPY)?;
     fetcher.ring().register_arena(3, &memory).during("register memory")?;
     let writer = client(context, &rig, Some(content(context, 2)));
@@ -312,7 +299,7 @@ fn off_daemon(context: &mut Context) -> Result<String, Stop> {
     let (rig, file, mut fetcher) = live(context, Features::SUPPORT_ZERO_COPY)?;
     let writer = client(context, &rig, Some(content(context, 3)));
     let tag = fetcher.next_request(context, AT / 512)?;
-    let backing = backing()?;
+    let backing = backing_file(DISK_BYTES)?;
     let idle = (0..4).find(|other| *other != tag).unwrap_or(0);
     let mut results = Vec::new();
     let timeout = context.command_timeout();
@@ -383,7 +370,7 @@ fn auto_buf_reg(context: &mut Context) -> Result<String, Stop> {
     drop(file);
     rig.delete(context)?;
 
-    let backing = backing()?;
+    let backing = backing_file(DISK_BYTES)?;
     let (rig, file, mut fetcher) = live(context, AUTO)?;
     let sent = content(context, 4);
     let writer = client(context, &rig, Some(content(context, 4)));
@@ -432,7 +419,7 @@ fn auto_fallback(context: &mut Context) -> Result<String, Stop> {
 
     let fallback = AutoBufReg { flags: AutoBufRegFlags::FALLBACK, ..nowhere };
     let (rig, file, mut fetcher) = live_auto(context, fallback)?;
-    let backing = backing()?;
+    let backing = backing_file(DISK_BYTES)?;
     let sent = content(context, 5);
     let writer = client(context, &rig, Some(content(context, 5)));
     let tag = fetcher.next_request(context, AT / 512)?;

@@ -7,6 +7,8 @@
 mod batch;
 mod buffers;
 mod control;
+mod copy;
+pub mod coverage;
 mod flags;
 mod info;
 mod options;
@@ -22,6 +24,7 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     info::SCENARIOS,
     control::SCENARIOS,
     buffers::SCENARIOS,
+    copy::SCENARIOS,
     batch::SCENARIOS,
     options::SCENARIOS,
     refused::SCENARIOS,

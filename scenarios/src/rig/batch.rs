@@ -1,5 +1,7 @@
 //! A hand that serves one queue of a batch device: many tags in one command, deliveries through provided buffers.
+//! Where the device registers pages by itself, data goes between those pages and a file.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,9 @@ use ublk::raw::{
 };
 use ublk::sys::arena::Arena;
 use ublk::sys::desc::DescArea;
-use ublk::uapi::{BatchFlags, BatchIo, FETCH_ELEM_BYTES, IO_RES_ABORT, IoCmdOp, Op};
+use ublk::uapi::{
+    BatchFlags, BatchIo, FETCH_ELEM_BYTES, Features, IO_RES_ABORT, IoCmdOp, IoDesc, Op,
+};
 
 use super::device::{BUFFER_BYTES, DEVICE_BYTES, Rig};
 use super::{EINVAL, EIO};
@@ -44,7 +48,12 @@ pub struct BatchHand {
     tags: Arena,
     depth: u16,
     disk: Vec<u8>,
+    /// What the disk is where pages are registered as they are delivered.
+    backing: Option<Arc<File>>,
+    timeout: Duration,
     fetching: bool,
+    /// Completions that came while another one was waited for.
+    later: Vec<Completion>,
     /// Requests answered.
     pub answered: u64,
 }
@@ -54,14 +63,21 @@ impl BatchHand {
     ///
     /// # Errors
     /// When one of them cannot be made.
-    pub fn new(rig: &Rig, file: &Arc<CharFile>) -> Result<Self, Stop> {
+    pub fn new(context: &Context, rig: &Rig, file: &Arc<CharFile>) -> Result<Self, Stop> {
         let info = rig.info;
         let mut ring = RawRing::new(RingShape::default()).during("make a ring")?;
         let descriptors = file
             .map(0, info.queue_depth, info.io_desc_stride_bytes())
             .during("map the descriptors")?;
-        let elements = ElementBuffer::new(BatchFlags::HAS_BUF_ADDR, info.queue_depth.into())
-            .during("map the elements")?;
+        let auto = info.flags.contains(Features::AUTO_BUF_REG);
+        let layout = if auto { BatchFlags::empty() } else { BatchFlags::HAS_BUF_ADDR };
+        let elements =
+            ElementBuffer::new(layout, info.queue_depth.into()).during("map the elements")?;
+        let mut backing = None;
+        if auto {
+            ring.register_sparse_buffers(info.queue_depth.into()).during("make a buffer table")?;
+            backing = Some(super::backing_file(DEVICE_BYTES as u64)?);
+        }
         let tags = Arena::new(usize::from(BUFFERS * TAGS_BYTES)).during("map the tags")?;
         for id in 0..BUFFERS {
             let addr = Addr::Arena(&tags, usize::from(id * TAGS_BYTES));
@@ -76,7 +92,10 @@ impl BatchHand {
             tags,
             depth: info.queue_depth,
             disk: vec![0; DEVICE_BYTES],
+            backing,
+            timeout: context.command_timeout(),
             fetching: false,
+            later: Vec::new(),
             answered: 0,
         })
     }
@@ -98,18 +117,18 @@ impl BatchHand {
         &self.elements
     }
 
-    /// The element of `tag` with its own buffer.
+    /// The element of `tag` with its own buffer, or its own slot.
     #[must_use]
     pub fn element(&self, tag: u16, result: i32) -> BatchElement<'_> {
         let offset = usize::from(tag % self.depth) * BUFFER_BYTES;
         let buf_addr = Addr::Arena(&self.buffers, offset);
-        BatchElement { tag, result, buf_addr, ..BatchElement::default() }
+        BatchElement { tag, result, buf_addr, buf_index: tag, ..BatchElement::default() }
     }
 
     /// A payload for as many elements as these.
     #[must_use]
     pub fn payload(&self, nr_elem: u16) -> BatchIo {
-        let flags = BatchFlags::HAS_BUF_ADDR;
+        let flags = self.elements.layout();
         BatchIo { flags, nr_elem, elem_bytes: flags.elem_bytes(), ..BatchIo::default() }
     }
 
@@ -139,16 +158,23 @@ impl BatchHand {
     ///
     /// # Errors
     /// When there is no answer in time.
-    pub fn result_of(&mut self, context: &Context, what: &str, sqe: RawSqe) -> Result<i32, Stop> {
+    pub fn result_of(&mut self, what: &str, sqe: RawSqe) -> Result<i32, Stop> {
         self.send(&sqe.user_data(OTHER))?;
         for _ in 0..100 {
-            let wait = context.command_timeout() / 100;
+            let wait = self.timeout / 100;
+            let mut result = None;
             for completion in self.ring.wait(1, wait).during("wait for a batch command")? {
                 if completion.user_data == OTHER {
-                    return Ok(completion.res);
+                    result = Some(completion.res);
+                } else {
+                    self.later.push(completion);
                 }
-                self.take(completion)?;
             }
+            if let Some(result) = result {
+                return Ok(result);
+            }
+            // A command of ours may wait for a request's answer.
+            self.take_later()?;
         }
         Err(Stop::fail(FailureKind::Completion, format_args!("{what} got no answer")))
     }
@@ -157,11 +183,11 @@ impl BatchHand {
     ///
     /// # Errors
     /// When the command gets no answer.
-    pub fn prepare_all(&mut self, context: &Context) -> Result<i32, Stop> {
+    pub fn prepare_all(&mut self) -> Result<i32, Stop> {
         let all: Vec<_> = (0..self.depth).map(|tag| self.element(tag, 0)).collect();
         self.elements.fill(0, &all);
         let sqe = self.command(IoCmdOp::PrepIoCmds, &self.payload(self.depth));
-        self.result_of(context, "PREP_IO_CMDS", sqe)
+        self.result_of("PREP_IO_CMDS", sqe)
     }
 
     /// Starts to fetch.
@@ -185,7 +211,15 @@ impl BatchHand {
     /// # Errors
     /// When a completion is not what a server expects.
     pub fn serve_for(&mut self, timeout: Duration) -> Result<usize, Stop> {
-        let completions = self.ring.wait(1, timeout).during("wait for batch completions")?;
+        let wait = if self.later.is_empty() { timeout } else { Duration::ZERO };
+        let wanted = usize::from(self.later.is_empty());
+        let completions = self.ring.wait(wanted, wait).during("wait for batch completions")?;
+        self.later.extend(completions);
+        self.take_later()
+    }
+
+    fn take_later(&mut self) -> Result<usize, Stop> {
+        let completions = std::mem::take(&mut self.later);
         let count = completions.len();
         completions.into_iter().try_for_each(|completion| self.take(completion))?;
         Ok(count)
@@ -226,7 +260,10 @@ impl BatchHand {
             let what = format!("tags {tags:?} of a queue of {}", self.depth);
             return Err(Stop::fail(FailureKind::Completion, what));
         }
-        let results: Vec<_> = tags.iter().map(|tag| (*tag, self.perform(*tag))).collect();
+        let mut results = Vec::with_capacity(tags.len());
+        for tag in tags {
+            results.push((tag, self.perform(tag)?));
+        }
         let committed: Vec<_> =
             results.iter().map(|(tag, result)| self.element(*tag, *result)).collect();
         let count = u16::try_from(committed.len()).unwrap_or(u16::MAX);
@@ -239,13 +276,24 @@ impl BatchHand {
         self.send(&sqe)
     }
 
-    fn perform(&mut self, tag: u16) -> i32 {
+    fn perform(&mut self, tag: u16) -> Result<i32, Stop> {
         let descriptor = self.descriptors.copy_out(tag);
-        match descriptor.op() {
-            Some(Op::Flush) => return 0,
-            Some(Op::Read | Op::Write) => {}
-            _ => return -EINVAL,
+        match (descriptor.op(), self.backing.clone()) {
+            (Some(Op::Flush), _) => Ok(0),
+            (Some(op @ (Op::Read | Op::Write)), Some(backing)) => {
+                let (position, len) = (descriptor.start_sector * 512, descriptor.nr_sectors * 512);
+                let sqe = match op {
+                    Op::Write => RawSqe::write_fixed(&backing, position, len),
+                    _ => RawSqe::read_fixed(&backing, position, len),
+                };
+                self.result_of("fixed I/O", sqe.buf_index(tag))
+            }
+            (Some(Op::Read | Op::Write), None) => Ok(self.copy(tag, descriptor)),
+            _ => Ok(-EINVAL),
         }
+    }
+
+    fn copy(&mut self, tag: u16, descriptor: IoDesc) -> i32 {
         let len = descriptor.nr_sectors as usize * 512;
         let start = descriptor.start_sector.checked_mul(512).map(usize::try_from);
         let Some(Ok(start)) = start else { return -EINVAL };
