@@ -4,6 +4,11 @@
 //! What a kernel has not is skipped by a probe: GET_FEATURES, or a group of parameters that did not come back. Which
 //! scenario stands for which item is a table, [`coverage`], and a test of it.
 
+mod batch;
+mod buffers;
+mod control;
+mod copy;
+pub mod coverage;
 mod flags;
 mod info;
 mod options;
@@ -14,5 +19,14 @@ mod user;
 use crate::Scenario;
 
 /// The group, in the order in which it is run.
-pub const SCENARIOS: &[&[Scenario]] =
-    &[flags::SCENARIOS, info::SCENARIOS, options::SCENARIOS, refused::SCENARIOS, sysfs::SCENARIOS];
+pub const SCENARIOS: &[&[Scenario]] = &[
+    flags::SCENARIOS,
+    info::SCENARIOS,
+    control::SCENARIOS,
+    buffers::SCENARIOS,
+    copy::SCENARIOS,
+    batch::SCENARIOS,
+    options::SCENARIOS,
+    refused::SCENARIOS,
+    sysfs::SCENARIOS,
+];

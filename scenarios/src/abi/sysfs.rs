@@ -146,7 +146,7 @@ fn discard(context: &mut Context) -> Result<String, Stop> {
         "the target's limits",
         |params| params,
         &[
-            ("queue/discard_granularity", "4096"),
+            ("queue/discard_granularity", "65536"),
             ("queue/discard_max_hw_bytes", "1073741824"),
             ("queue/write_zeroes_max_bytes", "1073741824"),
             ("discard_alignment", "0"),

@@ -6,7 +6,7 @@
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use nix::unistd::{Uid, seteuid};
+use nix::unistd::{Uid, setresuid};
 use ublk::ctrl::Control;
 use ublk::uapi::DevInfo;
 
@@ -23,7 +23,10 @@ pub(super) fn without_privileges<T: Send>(
     let mode = |bits| set_permissions(node, Permissions::from_mode(bits)).during("open the node");
     mode(0o666)?;
     // The C library changes every thread; none of the others sends a command meanwhile.
-    seteuid(Uid::from_raw(SOMEBODY)).during("become somebody")?;
+    // All three kinds: the driver notes the real one as the owner, rights go by the effective one, and the saved one
+    // is the way back.
+    let (somebody, root) = (Uid::from_raw(SOMEBODY), Uid::from_raw(0));
+    setresuid(somebody, somebody, root).during("become somebody")?;
     let result = std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let mut control = Control::open().during("open the control device as somebody")?;
@@ -31,7 +34,7 @@ pub(super) fn without_privileges<T: Send>(
         });
         thread.join().map_err(|_| Stop::error("the thread without privileges panicked"))
     });
-    seteuid(Uid::from_raw(0)).during("become root again")?;
+    setresuid(root, root, root).during("become root again")?;
     mode(0o600)?;
     result?
 }

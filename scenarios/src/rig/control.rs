@@ -1,6 +1,8 @@
 //! A raw control client: any opcode, any id, any length.
 
 use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
 
 use reports::event::FailureKind;
 use ublk::raw::{Addr, ControlFile, CtrlPayload, RawRing, RawSqe, RingShape};
@@ -106,6 +108,20 @@ pub fn control_payload(arena: &Arena, dev_id: u32, len: u16) -> CtrlPayload<'_> 
 /// When it cannot be mapped.
 pub fn arena(len_bytes: usize) -> Result<Arena, Stop> {
     Arena::new(len_bytes).during("map memory for the kernel")
+}
+
+/// A file without a name, for a server to keep its bytes in.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn backing_file(size_bytes: u64) -> Result<Arc<File>, Stop> {
+    let path = format!("/tmp/backing-{}", std::process::id());
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).truncate(true).open(&path);
+    let file = file.during("make a file")?;
+    std::fs::remove_file(&path).during("remove its name")?;
+    file.set_len(size_bytes).during("size the file")?;
+    Ok(Arc::new(file))
 }
 
 /// Sends one command on an otherwise idle ring; its result.

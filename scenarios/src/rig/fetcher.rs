@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reports::event::FailureKind;
-use ublk::raw::{Addr, CharFile, Completion, IoPayload, RawRing, RawSqe, RingShape};
+use ublk::raw::{Addr, CharFile, Completion, IoPayload, RawRing, RawSqe, RingShape, SqeAddr};
 use ublk::sys::arena::Arena;
 use ublk::sys::desc::DescArea;
-use ublk::uapi::{Features, IO_RES_ABORT, IO_RES_OK, IoCmdOp, Op};
+use ublk::uapi::{AutoBufReg, Features, IO_RES_ABORT, IO_RES_OK, IoCmdOp, IoDesc, Op};
 
 use super::device::{BUFFER_BYTES, DEVICE_BYTES, Parts, Rig};
 use super::{EINVAL, EIO};
@@ -35,6 +35,8 @@ pub struct Fetcher {
     owned: Vec<u16>,
     /// Whether the driver copies data, and so wants a buffer with each tag.
     copies: bool,
+    /// Where each tag's pages are registered as it is delivered: this index plus the tag.
+    auto: Option<AutoBufReg>,
 }
 
 impl Fetcher {
@@ -77,8 +79,13 @@ impl Fetcher {
         disk: Arc<std::sync::Mutex<Vec<u8>>>,
     ) -> Result<Self, Stop> {
         let entries = u32::from(info.queue_depth).max(8);
-        let ring = RawRing::new(RingShape { entries, sqe128, ..RingShape::default() })
+        let mut ring = RawRing::new(RingShape { entries, sqe128, ..RingShape::default() })
             .during("make a ring")?;
+        let auto = info.flags.contains(Features::AUTO_BUF_REG).then(AutoBufReg::default);
+        if auto.is_some() || info.flags.contains(Features::SUPPORT_ZERO_COPY) {
+            let slots = u32::from(info.queue_depth) * 2;
+            ring.register_sparse_buffers(slots).during("make a buffer table")?;
+        }
         let descriptors = file
             .map(queue, info.queue_depth, info.io_desc_stride_bytes())
             .during("map the descriptors")?;
@@ -93,6 +100,7 @@ impl Fetcher {
             armed: 0,
             aborted: 0,
             owned: Vec::new(),
+            auto,
             copies: !info.flags.intersects(NO_COPY),
         })
     }
@@ -107,6 +115,47 @@ impl Fetcher {
         let addr =
             if buffer && self.copies { Addr::Arena(&self.arena, offset) } else { Addr::Null };
         IoPayload { queue, tag, result, addr }
+    }
+
+    fn with_auto(&self, sqe: RawSqe, tag: u16) -> RawSqe {
+        match self.auto {
+            Some(reg) => {
+                let index = reg.index.wrapping_add(tag);
+                sqe.sqe_addr(SqeAddr::AutoBufReg(AutoBufReg { index, ..reg }))
+            }
+            None => sqe,
+        }
+    }
+
+    /// Chooses where tags' pages are registered from now on; the index counts from the tag.
+    pub fn set_auto(&mut self, reg: AutoBufReg) {
+        self.auto = Some(reg);
+    }
+
+    /// Its ring.
+    pub fn ring(&mut self) -> &mut RawRing {
+        &mut self.ring
+    }
+
+    /// The request that was delivered in `tag`.
+    #[must_use]
+    pub fn request(&self, tag: u16) -> IoDesc {
+        self.descriptors.copy_out(tag)
+    }
+
+    /// Sends a command of the caller's, told apart from the server's, and waits for its result; nothing else may be on
+    /// its way.
+    ///
+    /// # Errors
+    /// When none or another number of completions comes.
+    pub fn result_of(
+        &mut self,
+        context: &mut Context,
+        what: &str,
+        sqe: RawSqe,
+    ) -> Result<i32, Stop> {
+        self.send(&sqe.user_data(MARK))?;
+        Ok(self.only_completion(context, what)?.res)
     }
 
     fn send(&mut self, sqe: &RawSqe) -> Result<(), Stop> {
@@ -135,7 +184,7 @@ impl Fetcher {
     ) -> Result<(), Stop> {
         let payload = self.payload(self.queue, tag, 0, true);
         let sqe = RawSqe::io(&self.file, IoCmdOp::FetchReq.encoded(), &payload);
-        let sqe = change(sqe.user_data(user_data));
+        let sqe = change(self.with_auto(sqe, tag).user_data(user_data));
         self.armed += 1;
         self.send(&sqe)
     }
@@ -263,9 +312,18 @@ impl Fetcher {
     /// When it cannot be submitted.
     pub fn answer(&mut self, tag: u16) -> Result<(), Stop> {
         let result = self.perform(tag);
+        self.commit(tag, result)
+    }
+
+    /// Commits `result` for a tag that is owned, and arms it again.
+    ///
+    /// # Errors
+    /// When it cannot be submitted.
+    pub fn commit(&mut self, tag: u16, result: i32) -> Result<(), Stop> {
         let payload = self.payload(self.queue, tag, result, true);
         let cmd_op = IoCmdOp::CommitAndFetchReq.encoded();
         let sqe = RawSqe::io(&self.file, cmd_op, &payload).user_data(u64::from(tag));
+        let sqe = self.with_auto(sqe, tag);
         self.send(&sqe)
     }
 

@@ -4,14 +4,16 @@
 //! Everything here removes what it made: a scenario that fails half-way must not cost the next one its
 //! clean kernel.
 
+mod batch;
 mod control;
 mod device;
 mod fetcher;
 mod served;
 mod server;
 
+pub use batch::BatchHand;
 pub use control::{
-    RawControl, arena, control_payload, feature_bits, features, offered, only_result,
+    RawControl, arena, backing_file, control_payload, feature_bits, features, offered, only_result,
 };
 pub use device::{Rig, per_io_daemon};
 pub use fetcher::Fetcher;

@@ -15,4 +15,5 @@ pub use sqe::{CtrlPayload, IoPayload, RawSqe, SqeFlags};
 pub use crate::sys::addr::{Addr, SqeAddr};
 pub use crate::sys::arena::Arena;
 pub use crate::sys::desc::DescArea;
+pub use crate::sys::elements::{BatchElement, ElementBuffer};
 pub use crate::sys::raw_ring::{Completion, RingShape};

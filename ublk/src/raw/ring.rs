@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RawSqe;
+use super::{Addr, Arena, RawSqe};
 use crate::ctrl::SqeDump;
+use crate::sys::provided::BufferList;
 use crate::sys::raw_ring::{Completion, Ring, RingShape};
 
 /// A ring for [`RawSqe`]s.
@@ -19,6 +20,8 @@ pub struct RawRing {
     // Dropped first: with a submission thread the kernel may read queued SQEs until the ring is gone.
     ring: Ring,
     shape: RingShape,
+    /// Groups of provided buffers.
+    lists: Vec<BufferList>,
     /// Files of SQEs that the kernel may not have taken yet.
     files: Vec<Arc<File>>,
     dump: Option<SqeDump>,
@@ -32,7 +35,7 @@ impl RawRing {
     /// `UBLK_SQE_DUMP` cannot be written.
     pub fn new(shape: RingShape) -> io::Result<Self> {
         let dump = SqeDump::from_env().map_err(io::Error::other)?;
-        Ok(Self { ring: Ring::open(&shape)?, shape, files: Vec::new(), dump })
+        Ok(Self { ring: Ring::open(&shape)?, shape, lists: Vec::new(), files: Vec::new(), dump })
     }
 
     /// How the ring was made.
@@ -41,11 +44,54 @@ impl RawRing {
         self.shape
     }
 
+    /// Makes a table of `slots` empty slots, for REGISTER_IO_BUF and automatic registration.
+    /// Available since Linux 5.19.
+    ///
+    /// # Errors
+    /// What io_uring_register says, `EBUSY` when there is a table already.
+    pub fn register_sparse_buffers(&mut self, slots: u32) -> io::Result<()> {
+        self.ring.register_sparse_buffers(slots)
+    }
+
+    /// Puts an arena's body into a slot, as an ordinary buffer.
+    ///
+    /// # Errors
+    /// What io_uring_register says, `ENXIO` without a table, `EINVAL` for a slot beyond it.
+    pub fn register_arena(&mut self, slot: u32, arena: &Arena) -> io::Result<()> {
+        self.ring.register_arena(slot, arena)
+    }
+
+    /// Adds a buffer to a group, which is made if need be. A completion that used it carries `id` in the upper half of its
+    /// flags, and takes the buffer out of the group. At most 64 may be in a group at a time. Available since Linux 5.19.
+    ///
+    /// # Errors
+    /// What io_uring_register says.
+    pub fn provide_buffer(
+        &mut self,
+        group: u16,
+        id: u16,
+        addr: Addr<'_>,
+        len_bytes: u16,
+    ) -> io::Result<()> {
+        let known = self.lists.iter().position(|list| list.group() == group);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let list = BufferList::new(group)?;
+                self.ring.register_buffer_list(&list)?;
+                self.lists.push(list);
+                self.lists.len() - 1
+            }
+        };
+        self.lists[at].push(addr, len_bytes, id);
+        Ok(())
+    }
+
     /// Queues an SQE; the kernel sees it with [`RawRing::submit`] or [`RawRing::wait`].
     ///
     /// # Errors
-    /// `WouldBlock` when the submission queue is full. `InvalidInput` for a batch command whose elements the kernel
-    /// could read, because those contain addresses of their own.
+    /// `WouldBlock` when the submission queue is full. `InvalidInput` for a batch command that would read addresses
+    /// from elsewhere than an [`ElementBuffer`](super::ElementBuffer) of its layout.
     pub fn push(&mut self, sqe: &RawSqe) -> io::Result<()> {
         let harmless = sqe.harmless();
         self.ring.push_harmless(harmless)?;
@@ -92,8 +138,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::raw::{Addr, Arena, CtrlPayload, DecoyFile, SqeAddr};
-    use crate::uapi::{CtrlOp, IoCmdOp};
+    use crate::raw::{BatchElement, CtrlPayload, DecoyFile, ElementBuffer, SqeAddr};
+    use crate::uapi::{BatchFlags, BatchIo, CtrlOp, IoCmdOp};
 
     /// A ring, or `None` with the reason printed where the host has no io_uring.
     fn ring(shape: RingShape) -> Option<RawRing> {
@@ -185,5 +231,64 @@ mod tests {
         }
         let fetch = RawSqe::decoy(&decoy, IoCmdOp::FetchReq.encoded(), &CtrlPayload::new(0));
         ring.push(&fetch.sqe_addr(SqeAddr::Addr(Addr::Arena(&arena, 0)))).expect("no elements");
+    }
+
+    #[test]
+    fn typed_elements_are_sent_in_their_own_layout_only() {
+        let Some(mut ring) = ring(RingShape::default()) else { return };
+        let decoy = DecoyFile::new().expect("pipe");
+        let with_addr = BatchFlags::HAS_BUF_ADDR;
+        let both = with_addr | BatchFlags::HAS_ZONE_LBA;
+        let cases = [
+            (with_addr, with_addr, 16, true),
+            (both, both, 24, true),
+            // No addresses are read, so any bytes will do, and any wrong length.
+            (with_addr, BatchFlags::empty(), 8, true),
+            (with_addr, BatchFlags::empty(), 200, true),
+            (BatchFlags::empty(), BatchFlags::HAS_ZONE_LBA, 16, true),
+            // A header, or an LBA, would be taken for an address.
+            (BatchFlags::empty(), with_addr, 16, false),
+            (BatchFlags::HAS_ZONE_LBA, with_addr, 16, false),
+            (with_addr, both, 24, false),
+            (with_addr, with_addr, 8, false),
+        ];
+        for (layout, flags, elem_bytes, allowed) in cases {
+            let elements = ElementBuffer::new(layout, 4).expect("mapped");
+            elements.fill(0, &[BatchElement::default(); 4]);
+            let batch = BatchIo { flags, elem_bytes, nr_elem: 4, ..BatchIo::default() };
+            for op in [IoCmdOp::PrepIoCmds, IoCmdOp::CommitIoCmds] {
+                let sqe = RawSqe::decoy_batch(&decoy, op.encoded(), &batch, &elements, 0);
+                let pushed = ring.push(&sqe);
+                assert_eq!(pushed.is_ok(), allowed, "{layout} read as {flags} of {elem_bytes}");
+                ring.wait(1, if allowed { SECOND } else { Duration::ZERO }).expect("waited");
+            }
+        }
+    }
+
+    #[test]
+    fn registered_memory_is_moved_by_slot() {
+        let Some(mut ring) = ring(RingShape::default()) else { return };
+        if let Err(error) = ring.register_sparse_buffers(4) {
+            eprintln!("skipped: no buffer table here: {error}");
+            return;
+        }
+        let arena = Arena::new(4096).expect("mapped");
+        ring.register_arena(2, &arena).expect("registered");
+        let file = Arc::new(tempfile::tempfile().expect("file"));
+        std::os::unix::fs::FileExt::write_all_at(&*file, b"0123456789", 0).expect("written");
+        let read = RawSqe::read_fixed(&file, 3, 4).buf_index(2).fixed_addr(Addr::Arena(&arena, 8));
+        ring.push(&read.user_data(1)).expect("queued");
+        let write =
+            RawSqe::write_fixed(&file, 100, 4).buf_index(2).fixed_addr(Addr::Arena(&arena, 8));
+        ring.push(&write.user_data(2).flags(crate::raw::SqeFlags::IO_DRAIN)).expect("queued");
+        ring.push(&RawSqe::read_fixed(&file, 0, 4).buf_index(1).user_data(3)).expect("queued");
+        let mut seen: Vec<_> =
+            ring.wait(3, SECOND).expect("waited").iter().map(|c| (c.user_data, c.res)).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [(1, 4), (2, 4), (3, -libc::EFAULT)], "slot 1 is empty");
+        let mut bytes = [0; 4];
+        arena.read(8, &mut bytes);
+        assert_eq!(&bytes, b"3456");
+        assert_eq!(file.metadata().expect("metadata").len(), 104);
     }
 }

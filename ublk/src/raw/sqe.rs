@@ -1,9 +1,12 @@
 //! SQEs with every field in the caller's hand.
 
-use super::{Addr, CharFile, ControlFile, DecoyFile, SqeAddr};
+use std::fs::File;
+use std::sync::Arc;
+
+use super::{Addr, CharFile, ControlFile, DecoyFile, ElementBuffer, SqeAddr};
 use crate::sys::harmless::HarmlessSqe;
 use crate::uapi::macros::flag_set;
-use crate::uapi::{CtrlCmd, CtrlOp, IoCmd, IoCmdOp, QUEUE_ID_NONE};
+use crate::uapi::{BatchIo, CtrlCmd, CtrlOp, IoCmd, IoCmdOp, QUEUE_ID_NONE};
 
 flag_set! {
     /// `IOSQE_*` flags.
@@ -124,6 +127,63 @@ impl RawSqe {
     #[must_use]
     pub fn decoy(file: &DecoyFile, cmd_op: u32, payload: &CtrlPayload<'_>) -> Self {
         Self(HarmlessSqe::control(&file.0, cmd_op, payload.to_cmd(), payload.addr))
+    }
+
+    /// A batch command to a device's character node, with any opcode, without elements: their address is null.
+    #[must_use]
+    pub fn batch_fetch(file: &CharFile, cmd_op: u32, batch: &BatchIo) -> Self {
+        Self(HarmlessSqe::batch_without_elements(&file.0, cmd_op, batch))
+    }
+
+    /// A batch command to a device's character node, with any opcode, and with elements from the one called `first` on.
+    ///
+    /// # Panics
+    /// When `first` is beyond the buffer's end; the end itself, which faults, is allowed.
+    #[must_use]
+    pub fn batch(
+        file: &CharFile,
+        cmd_op: u32,
+        batch: &BatchIo,
+        elements: &ElementBuffer,
+        first: usize,
+    ) -> Self {
+        Self(HarmlessSqe::batch(&file.0, cmd_op, batch, elements, first))
+    }
+
+    /// As [`RawSqe::batch`], to a file that takes none.
+    #[must_use]
+    pub fn decoy_batch(
+        file: &DecoyFile,
+        cmd_op: u32,
+        batch: &BatchIo,
+        elements: &ElementBuffer,
+        first: usize,
+    ) -> Self {
+        Self(HarmlessSqe::batch(&file.0, cmd_op, batch, elements, first))
+    }
+
+    /// `IORING_OP_READ_FIXED`: from a file into a slot of the ring's buffer table, see [`RawSqe::buf_index`].
+    #[must_use]
+    pub fn read_fixed(file: &Arc<File>, position: u64, len_bytes: u32) -> Self {
+        let mut sqe = HarmlessSqe::fixed(file, false, position);
+        sqe.set_len(len_bytes);
+        Self(sqe)
+    }
+
+    /// `IORING_OP_WRITE_FIXED`: from a slot of the ring's buffer table to a file, see [`RawSqe::buf_index`].
+    #[must_use]
+    pub fn write_fixed(file: &Arc<File>, position: u64, len_bytes: u32) -> Self {
+        let mut sqe = HarmlessSqe::fixed(file, true, position);
+        sqe.set_len(len_bytes);
+        Self(sqe)
+    }
+
+    /// Sets where in a slot [`RawSqe::read_fixed`] and [`RawSqe::write_fixed`] start: an offset for pages of a request, an
+    /// address for an arena. Nothing for commands.
+    #[must_use]
+    pub fn fixed_addr(mut self, addr: Addr<'_>) -> Self {
+        self.0.set_fixed_offset(addr.to_bits());
+        self
     }
 
     /// Sets the number the completion will carry.

@@ -1,8 +1,9 @@
 //! SQEs that may be wrong in every way but one: they name no memory that Rust owns.
 //!
 //! This type carries the safety argument of the `raw` module across to the one place that pushes. Two commands find
-//! further addresses in the memory they are pointed at: batch elements, which are refused here, and REG_BUF's argument,
-//! which is let through because the driver only pins the pages it names and moves no data.
+//! further addresses in the memory they are pointed at: batch elements, which must lie in an [`ElementBuffer`] and be read
+//! in its layout, and REG_BUF's argument, which is let through because the driver only pins the pages it names and moves no
+//! data.
 
 use std::fs::File;
 use std::io;
@@ -10,8 +11,20 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use super::addr::{Addr, SqeAddr};
-use super::sqe::SqeBytes;
-use crate::uapi::{CtrlCmd, IoCmd, IoCmdOp, ioc_nr};
+use super::elements::ElementBuffer;
+use super::sqe::{OP_READ_FIXED, OP_URING_CMD, OP_WRITE_FIXED, SqeBytes};
+use crate::uapi::{BatchFlags, BatchIo, CtrlCmd, IoCmd, IoCmdOp, ioc_nr};
+
+/// What the kernel could find at `sqe.addr` if it took it for batch elements.
+#[derive(Clone, Copy, Debug)]
+enum Elements {
+    /// Nothing: it faults.
+    None,
+    /// Bytes of a safe caller's choice.
+    Foreign,
+    /// Elements of an [`ElementBuffer`] with this layout.
+    Typed(BatchFlags),
+}
 
 /// Bytes of an SQE, and the file whose descriptor they contain.
 #[derive(Clone, Debug)]
@@ -19,18 +32,18 @@ pub(crate) struct HarmlessSqe {
     bytes: SqeBytes,
     /// Keeps the descriptor number ours until the kernel took the SQE.
     file: Option<Arc<File>>,
-    may_hold_elements: bool,
+    elements: Elements,
 }
 
 impl HarmlessSqe {
     /// All zeros, a NOP.
     pub(crate) fn zeroed() -> Self {
-        Self { bytes: SqeBytes::zeroed(), file: None, may_hold_elements: false }
+        Self { bytes: SqeBytes::zeroed(), file: None, elements: Elements::None }
     }
 
     fn new(file: &Arc<File>, cmd_op: u32) -> Self {
         let bytes = SqeBytes::uring_cmd(file.as_raw_fd(), cmd_op, 0);
-        Self { bytes, file: Some(Arc::clone(file)), may_hold_elements: false }
+        Self { bytes, file: Some(Arc::clone(file)), elements: Elements::None }
     }
 
     /// A command with a control payload, whose `addr` is replaced.
@@ -49,9 +62,47 @@ impl HarmlessSqe {
         sqe
     }
 
+    /// A command with a batch payload, pointed at elements from the one called `first` on. For the file see
+    /// [`HarmlessSqe::control`].
+    pub(crate) fn batch(
+        file: &Arc<File>,
+        cmd_op: u32,
+        batch: &BatchIo,
+        elements: &ElementBuffer,
+        first: usize,
+    ) -> Self {
+        let mut sqe = Self::new(file, cmd_op);
+        sqe.bytes.set_batch_io(batch);
+        sqe.bytes.set_addr(elements.addr(first));
+        sqe.elements = Elements::Typed(elements.layout());
+        sqe
+    }
+
+    /// The same without elements.
+    pub(crate) fn batch_without_elements(file: &Arc<File>, cmd_op: u32, batch: &BatchIo) -> Self {
+        let mut sqe = Self::new(file, cmd_op);
+        sqe.bytes.set_batch_io(batch);
+        sqe
+    }
+
+    /// A read into, or write from, a buffer of the ring's table. Whatever file, position and offset: the bytes moved lie
+    /// in that table's buffers, which are arenas and pages of requests.
+    pub(crate) fn fixed(file: &Arc<File>, write: bool, position: u64) -> Self {
+        let opcode = if write { OP_WRITE_FIXED } else { OP_READ_FIXED };
+        let bytes = SqeBytes::fixed(opcode, file.as_raw_fd(), position);
+        Self { bytes, file: Some(Arc::clone(file)), elements: Elements::None }
+    }
+
+    /// Sets the place within a buffer of the ring's table, for [`HarmlessSqe::fixed`].
+    pub(crate) fn set_fixed_offset(&mut self, offset_bytes: u64) {
+        if self.bytes.opcode() != OP_URING_CMD {
+            self.bytes.set_addr(offset_bytes);
+        }
+    }
+
     pub(crate) fn set_sqe_addr(&mut self, addr: SqeAddr<'_>) {
         self.bytes.set_addr(addr.to_bits());
-        self.may_hold_elements = addr.may_hold_elements();
+        self.elements = if addr.may_hold_elements() { Elements::Foreign } else { Elements::None };
     }
 
     pub(crate) fn set_iosqe_flags(&mut self, flags: u8) {
@@ -99,12 +150,29 @@ impl HarmlessSqe {
     /// Only the number part of the opcode is compared, so that a kernel that looks at no more is covered as well.
     pub(crate) fn check(&self) -> io::Result<()> {
         let takes_elements = [IoCmdOp::PrepIoCmds.nr(), IoCmdOp::CommitIoCmds.nr()];
-        if self.may_hold_elements && takes_elements.contains(&ioc_nr(self.bytes.cmd_op())) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "batch elements contain addresses and cannot be sent raw: leave sqe.addr null or unmapped",
-            ));
+        if self.bytes.opcode() != OP_URING_CMD
+            || !takes_elements.contains(&ioc_nr(self.bytes.cmd_op()))
+        {
+            return Ok(());
         }
-        Ok(())
+        let why = match self.elements {
+            Elements::None => return Ok(()),
+            Elements::Foreign => {
+                "batch elements contain addresses: put them into an ElementBuffer, or leave sqe.addr null or unmapped"
+            }
+            Elements::Typed(layout) if reads_as(self.bytes.batch_io(), layout) => return Ok(()),
+            Elements::Typed(_) => {
+                "the command would read addresses where this ElementBuffer has none: make one with its flags"
+            }
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidInput, why))
     }
+}
+
+/// Whether every word a command takes for an address is one in a buffer of that layout: it takes none without
+/// HAS_BUF_ADDR, and else its own stride and order have to be the buffer's.
+fn reads_as(batch: BatchIo, layout: BatchFlags) -> bool {
+    let laid_out = batch.flags & (BatchFlags::HAS_BUF_ADDR | BatchFlags::HAS_ZONE_LBA);
+    !laid_out.contains(BatchFlags::HAS_BUF_ADDR)
+        || (laid_out == layout && batch.elem_bytes == layout.elem_bytes())
 }

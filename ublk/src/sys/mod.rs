@@ -10,11 +10,13 @@ mod batch;
 pub(crate) mod buffers;
 pub(crate) mod ctrl_ring;
 pub mod desc;
+pub mod elements;
 pub(crate) mod gate;
 pub(crate) mod harmless;
 pub(crate) mod lane;
 #[cfg(test)]
 pub(crate) mod memory;
+pub(crate) mod provided;
 pub(crate) mod raw_ring;
 mod ring_calls;
 pub(crate) mod sqe;

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
 
+use super::arena::Arena;
 use super::harmless::HarmlessSqe;
+use super::provided::{BufferList, LIST_ENTRIES};
 use super::sqe::SqeBytes;
 
 /// How a ring is set up. The default is the plainest one: 64-byte entries, 8 of them.
@@ -130,8 +132,35 @@ impl Ring {
         sqe.check()?;
         // SAFETY: the type's constructors and setters take every number that the kernel could use as an address as an
         // `Addr`: memory of an arena, which is never unmapped, never referenced and fenced on both sides, or a place
-        // where nothing is mapped. `check` has refused the commands that find further addresses in memory.
+        // where nothing is mapped. `check` has refused the commands that would find other addresses in memory. Reads and
+        // writes with the ring's buffer table move bytes of arenas and of requests' pages only.
         unsafe { self.push(sqe.bytes()) }
+    }
+
+    /// Makes a table of `slots` empty buffer slots, for pages of requests.
+    pub(crate) fn register_sparse_buffers(&mut self, slots: u32) -> io::Result<()> {
+        each!(self, ring => ring.submitter().register_buffers_sparse(slots))
+    }
+
+    /// Puts an arena's whole body into a slot of the table.
+    pub(crate) fn register_arena(&mut self, slot: u32, arena: &Arena) -> io::Result<()> {
+        let whole = libc::iovec {
+            iov_base: arena.addr(0) as usize as *mut libc::c_void,
+            iov_len: arena.len_bytes(),
+        };
+        // SAFETY: an arena stays mapped for ever, so the pages that are pinned here are its own until then.
+        each!(self, ring => unsafe {
+            ring.submitter().register_buffers_update(slot, &[whole], None)
+        })
+    }
+
+    /// Makes the group of `list` known to the kernel.
+    pub(crate) fn register_buffer_list(&mut self, list: &BufferList) -> io::Result<()> {
+        // SAFETY: the list is an arena's memory, page-aligned and mapped for ever, with room for this many entries; every
+        // buffer in it is an `Addr` whose length cannot leave its arena's fence.
+        each!(self, ring => unsafe {
+            ring.submitter().register_buf_ring_with_flags(list.addr(), LIST_ENTRIES, list.group(), 0)
+        })
     }
 
     /// Whether the kernel has taken everything that was pushed.

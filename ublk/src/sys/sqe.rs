@@ -3,9 +3,9 @@
 //! The io-uring crate builds correct commands only; a conformance suite must also be able to build wrong ones.
 
 use io_uring::squeue::{Entry, Entry128};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
-use crate::uapi::{CtrlCmd, IoCmd};
+use crate::uapi::{BatchIo, CtrlCmd, IoCmd};
 
 /// Offset of `ioprio`.
 const IOPRIO: usize = 2;
@@ -30,6 +30,10 @@ const PERSONALITY: usize = 42;
 /// Offset of `cmd[]`, the command's payload.
 pub(crate) const CMD: usize = 48;
 
+/// `IORING_OP_READ_FIXED`.
+pub(crate) const OP_READ_FIXED: u8 = 4;
+/// `IORING_OP_WRITE_FIXED`.
+pub(crate) const OP_WRITE_FIXED: u8 = 5;
 /// `IORING_OP_NOP`.
 pub(crate) const OP_NOP: u8 = 0;
 /// `IORING_OP_URING_CMD`.
@@ -39,6 +43,8 @@ const _: () = {
     assert!(io_uring::opcode::UringCmd16::CODE == OP_URING_CMD);
     assert!(io_uring::opcode::UringCmd80::CODE == OP_URING_CMD);
     assert!(io_uring::opcode::Nop::CODE == OP_NOP);
+    assert!(io_uring::opcode::ReadFixed::CODE == OP_READ_FIXED);
+    assert!(io_uring::opcode::WriteFixed::CODE == OP_WRITE_FIXED);
     assert!(size_of::<Entry>() == 64);
     assert!(size_of::<Entry128>() == 128);
     assert!(CMD + size_of::<CtrlCmd>() == 80);
@@ -65,6 +71,15 @@ impl SqeBytes {
         sqe
     }
 
+    /// A read or write of the file behind `fd` at a position, with a buffer of the ring's table.
+    pub(crate) fn fixed(opcode: u8, fd: i32, position: u64) -> Self {
+        let mut sqe = Self::zeroed();
+        sqe.0[0] = opcode;
+        sqe.put(FD, &fd);
+        sqe.put(CMD_OP, &position);
+        sqe
+    }
+
     fn put<T: IntoBytes + zerocopy::Immutable>(&mut self, offset: usize, value: &T) {
         let bytes = value.as_bytes();
         self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
@@ -82,6 +97,20 @@ impl SqeBytes {
 
     pub(crate) fn set_io_cmd(&mut self, cmd: &IoCmd) {
         self.put(CMD, cmd);
+    }
+
+    pub(crate) fn set_batch_io(&mut self, batch: &BatchIo) {
+        self.put(CMD, batch);
+    }
+
+    /// The payload as a batch command reads it.
+    pub(crate) fn batch_io(&self) -> BatchIo {
+        let (batch, _) = BatchIo::read_from_prefix(&self.0[CMD..]).unwrap_or_default();
+        batch
+    }
+
+    pub(crate) fn opcode(&self) -> u8 {
+        self.0[0]
     }
 
     pub(crate) fn set_iosqe_flags(&mut self, flags: u8) {
