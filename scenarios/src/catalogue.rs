@@ -4,7 +4,7 @@
 //! it, and the canaries that cost a virtual machine come last.
 
 use crate::scenario::Scenario;
-use crate::{abi, canary, data, lifecycle, recovery, startup};
+use crate::{abi, canary, command, data, lifecycle, recovery, startup};
 
 /// All scenarios, in run order.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -17,6 +17,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         .chain(data::SCENARIOS.iter().copied().flatten())
         .chain(lifecycle)
         .chain(recovery::SCENARIOS.iter().copied().flatten())
+        .chain(command::SCENARIOS.iter().copied().flatten())
         .chain(canary::SCENARIOS)
 }
 
