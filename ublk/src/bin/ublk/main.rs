@@ -1,16 +1,18 @@
-//! The `ublk` command: adds, deletes and lists ublk devices. Thin; what it does is in the library.
+//! The `ublk` command: adds, deletes, lists and watches ublk devices. Thin; what it does is in the library.
 
 mod add;
 mod cli;
 mod daemon;
 mod del;
 mod devices;
+mod doctor;
 mod exit;
 mod features;
 mod kublk;
 mod life;
 mod list;
 mod out;
+mod pages;
 mod pidfile;
 mod plane;
 mod quiesce;
@@ -18,6 +20,7 @@ mod recover;
 mod resize;
 mod signals;
 mod size;
+mod stats;
 mod stop;
 
 use std::process::ExitCode;
@@ -28,10 +31,11 @@ use daemon::Herald;
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
-    if let Some(line) = kublk::arguments() {
-        return kublk::main(line);
+    if let Some((is_child, line)) = kublk::arguments() {
+        return kublk::main(is_child, line);
     }
-    let cli = match Cli::try_parse() {
+    let (is_daemon, line) = daemon::command_line();
+    let cli = match Cli::try_parse_from(line) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are errors to clap, and go to stdout. A reader that has gone needs none.
@@ -40,7 +44,7 @@ fn main() -> ExitCode {
         }
     };
     let name = cli.command.name();
-    let (herald, done) = match Herald::new(cli.daemon_child) {
+    let (herald, done) = match Herald::new(is_daemon) {
         Ok(herald) => {
             let done = run(cli.command, &herald);
             (herald, done)
@@ -70,6 +74,10 @@ fn run(command: Command, herald: &Herald) -> Result<(), Failure> {
         Command::Del(args) => del::run(&args),
         Command::List(args) => list::run(&args),
         Command::Features(args) => features::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Man(args) => pages::man(&args),
+        Command::Completions(args) => pages::completions(&args),
     }
 }
 

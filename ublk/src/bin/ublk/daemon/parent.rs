@@ -45,7 +45,7 @@ pub(crate) fn launch(args: &DaemonArgs, start_timeout: Duration) -> Result<(), F
     let mut command = Command::new("/proc/self/exe");
     let mut line = std::env::args_os();
     command.arg0(line.next().unwrap_or_else(|| "ublk".into()));
-    command.arg(format!("--{CHILD_OPTION}")).args(line);
+    command.arg(CHILD_OPTION).args(line);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(log.map_or_else(Stdio::inherit, Stdio::from));
     // Before there is a child, so that there is no moment at which a signal would leave it behind.
@@ -153,8 +153,12 @@ impl Daemon {
                 let ended = ended.map_or(format!("and process {pid} cannot be ended"), |end| {
                     format!("and was ended ({end})")
                 });
-                let after = start_timeout + UNDO_TIME;
-                let message = format!("the daemon did not report within {after:?} {ended}");
+                let message = if self.interrupted > 0 {
+                    format!("interrupted; the daemon did not stop within {UNDO_TIME:?} {ended}")
+                } else {
+                    let after = start_timeout + UNDO_TIME;
+                    format!("the daemon did not report within {after:?} {ended}")
+                };
                 Err(Failure::failed(message).with_hint(LOOK))
             }
         }

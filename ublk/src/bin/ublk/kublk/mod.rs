@@ -14,34 +14,26 @@ mod usage;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::daemon::{CHILD_OPTION, Herald};
+use crate::daemon::{Herald, command_line};
 use crate::exit::{Exit, Failure};
 use options::Options;
 
 /// The name that chooses this personality, as a program and as a subcommand.
 pub(crate) const NAME: &str = "kublk";
 
-/// What follows `kublk` on the command line, if it was called at all: by that name, or as a subcommand.
-pub(crate) fn arguments() -> Option<Vec<OsString>> {
-    let mut line = std::env::args_os();
+/// What follows `kublk` on the command line, and whether this process is its daemon; none where it was
+/// called neither by that name nor as a subcommand.
+pub(crate) fn arguments() -> Option<(bool, Vec<OsString>)> {
+    let (is_child, line) = command_line();
+    let mut line = line.into_iter();
     let program = line.next()?;
-    if std::path::Path::new(&program).file_name()? == NAME {
-        return Some(line.collect());
-    }
-    // The daemon of `ublk kublk add` has the option of its kind before the subcommand.
-    let mut line = line.peekable();
-    let child = OsString::from(format!("--{CHILD_OPTION}"));
-    let is_child = line.next_if(|word| *word == child);
-    (line.next()? == NAME).then(|| is_child.into_iter().chain(line).collect())
+    let by_name = std::path::Path::new(&program).file_name()? == NAME;
+    // The daemon of `ublk kublk add` was started as `ublk`, with the subcommand as its first word.
+    (by_name || line.next()? == NAME).then(|| (is_child, line.collect()))
 }
 
 /// Runs one command. Exit code 0 or 1; the original's other codes are truncated errnos.
-pub(crate) fn main(mut line: Vec<OsString>) -> ExitCode {
-    let child = OsString::from(format!("--{CHILD_OPTION}"));
-    let is_child = line.first() == Some(&child);
-    if is_child {
-        line.remove(0);
-    }
+pub(crate) fn main(is_child: bool, line: Vec<OsString>) -> ExitCode {
     let herald = match Herald::new(is_child) {
         Ok(herald) => herald,
         Err(failure) => return report(None, failure),
