@@ -6,11 +6,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::daemon::{CHILD_OPTION, DaemonArgs};
+use crate::doctor::DoctorArgs;
+use crate::features::FeaturesArgs;
 use crate::life::LifeArgs;
 use crate::plane::PlaneArgs;
+use crate::pages::{CompletionsArgs, ManArgs};
 use crate::size;
+use crate::stats::StatsArgs;
 
-/// Serve, delete and list ublk block devices.
+/// Serve, delete, list and watch ublk block devices.
 ///
 /// Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 no ublk driver or no permission.
 #[derive(Debug, Parser)]
@@ -46,7 +50,15 @@ pub(crate) enum Command {
     /// List the devices there are.
     List(ListArgs),
     /// Show what the kernel's ublk driver can do.
-    Features(ListArgs),
+    Features(FeaturesArgs),
+    /// Show what live servers have done, once, again and again, or for Prometheus.
+    Stats(StatsArgs),
+    /// Say what stands between this machine and a ublk device, and the remedy for each.
+    Doctor(DoctorArgs),
+    /// Print or write the manual pages.
+    Man(ManArgs),
+    /// Print or write a shell's completions.
+    Completions(CompletionsArgs),
 }
 
 impl Command {
@@ -61,6 +73,10 @@ impl Command {
             Self::Del(_) => "del",
             Self::List(_) => "list",
             Self::Features(_) => "features",
+            Self::Stats(_) => "stats",
+            Self::Doctor(_) => "doctor",
+            Self::Man(_) => "man",
+            Self::Completions(_) => "completions",
         }
     }
 }
@@ -261,5 +277,16 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
         Ok(Duration::from_secs_f64(seconds))
     } else {
         Err(wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
     }
 }

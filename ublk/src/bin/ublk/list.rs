@@ -1,4 +1,4 @@
-//! `ublk list`: every device, and what its server says where it answers.
+//! `ublk list`: every device, what the driver says of it, and what its server says where it answers.
 
 use serde::Serialize;
 use ublk::ctrl::Control;
@@ -15,6 +15,12 @@ struct Entry {
     id: u32,
     info: Option<DeviceStatus>,
     params: Option<ParamsStatus>,
+    /// Whether the process that the kernel knows as the server runs; none where it knows none.
+    server_alive: Option<bool>,
+    /// What becomes of it when its server dies: `none`, `plain`, `reissue` or `fail-io`.
+    recovery: Option<&'static str>,
+    /// `copy`, `get-data`, `user-copy`, `zero-copy` or `auto-buf`, then `+shmem` and `+batch`.
+    data_mode: Option<String>,
     /// From the server; none where it does not answer.
     server: Option<ServerEntry>,
     /// Why something is missing.
@@ -37,17 +43,28 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
     if args.json {
         return out::json(&entries);
     }
-    for entry in &entries {
-        out::line(&describe(entry))?;
-    }
-    Ok(())
+    entries.iter().try_for_each(|entry| out::line(&describe(entry)))
 }
 
 /// None for a device that went while we looked.
 fn entry(control: &mut Control, id: u32) -> Option<Entry> {
-    let mut entry = Entry { id, info: None, params: None, server: None, error: None };
+    let mut entry = Entry {
+        id,
+        info: None,
+        params: None,
+        server_alive: None,
+        recovery: None,
+        data_mode: None,
+        server: None,
+        error: None,
+    };
     match control.address(id) {
-        Ok(info) => entry.info = Some(DeviceStatus::from(&info)),
+        Ok(info) => {
+            entry.server_alive = devices::server_pid(&info).map(devices::is_alive);
+            entry.recovery = Some(devices::recovery(info.flags));
+            entry.data_mode = Some(devices::data_mode(info.flags));
+            entry.info = Some(DeviceStatus::from(&info));
+        }
         Err(error) if error.errno() == Some(libc::ENODEV) => return None,
         Err(error) => entry.error = Some(error.to_string()),
     }
@@ -67,26 +84,43 @@ fn entry(control: &mut Control, id: u32) -> Option<Entry> {
 }
 
 fn describe(entry: &Entry) -> String {
-    let mut text = format!("/dev/ublkb{}", entry.id);
+    let mut text = out::bold(&format!("/dev/ublkb{}", entry.id));
     if let Some(info) = &entry.info {
-        let (queues, depth) = (info.queues, info.depth);
-        text += &format!("  {}  {queues} x {depth}", info.state);
+        let state = match info.state.as_str() {
+            "live" => out::good(&info.state),
+            "dead" => out::caution(&info.state),
+            other => out::bad(other),
+        };
+        text += &format!("  {state}  {} x {}", info.queues, info.depth);
     }
     if let Some(params) = &entry.params {
         text += &format!("  {}", size::format(params.size_bytes));
     }
-    match (&entry.server, entry.info.as_ref().and_then(|info| info.server_pid)) {
-        (Some(server), _) => {
-            let total = &server.total;
-            text += &format!("  {}  pid {}", server.target, server.pid);
-            text += &format!("  {} reads, {} writes", total.reads, total.writes);
-            text += &format!(", {} flushes, {} errors", total.flushes, total.errors);
-        }
-        (None, Some(pid)) => text += &format!("  pid {pid}"),
-        (None, None) => text += "  no server",
+    if let Some(mode) = &entry.data_mode {
+        text += &format!("  {mode}");
     }
+    if let Some(recovery) = entry.recovery.filter(|recovery| *recovery != "none") {
+        text += &format!("  recovery {recovery}");
+    }
+    text += &describe_server(entry);
     if let Some(error) = &entry.error {
         text += &format!("  ({error})");
     }
     text
+}
+
+fn describe_server(entry: &Entry) -> String {
+    let pid = entry.info.as_ref().and_then(|info| info.server_pid);
+    match (&entry.server, pid) {
+        (Some(server), _) => {
+            let total = &server.total;
+            format!(
+                "  {}  pid {}  {} reads, {} writes, {} flushes, {} errors",
+                server.target, server.pid, total.reads, total.writes, total.flushes, total.errors
+            )
+        }
+        (None, Some(pid)) if entry.server_alive == Some(true) => format!("  pid {pid}"),
+        (None, Some(pid)) => out::bad(&format!("  pid {pid} is gone")),
+        (None, None) => out::caution("  no server"),
+    }
 }

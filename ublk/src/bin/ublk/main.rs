@@ -1,15 +1,17 @@
-//! The `ublk` command: adds, deletes and lists ublk devices. Thin; what it does is in the library.
+//! The `ublk` command: adds, deletes, lists and watches ublk devices. Thin; what it does is in the library.
 
 mod add;
 mod cli;
 mod daemon;
 mod del;
 mod devices;
+mod doctor;
 mod exit;
 mod features;
 mod life;
 mod list;
 mod out;
+mod pages;
 mod pidfile;
 mod plane;
 mod quiesce;
@@ -17,6 +19,7 @@ mod recover;
 mod resize;
 mod signals;
 mod size;
+mod stats;
 mod stop;
 
 use std::process::ExitCode;
@@ -66,6 +69,10 @@ fn run(command: Command, herald: &Herald) -> Result<(), Failure> {
         Command::Del(args) => del::run(&args),
         Command::List(args) => list::run(&args),
         Command::Features(args) => features::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Man(args) => pages::man(&args),
+        Command::Completions(args) => pages::completions(&args),
     }
 }
 
