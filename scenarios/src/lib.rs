@@ -10,6 +10,7 @@ pub mod abi;
 pub mod block;
 pub mod canary;
 pub mod catalogue;
+pub mod command;
 pub mod context;
 pub mod data;
 pub mod kernel;

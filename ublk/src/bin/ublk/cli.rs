@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::daemon::{CHILD_OPTION, DaemonArgs};
+use crate::daemon::DaemonArgs;
 use crate::doctor::DoctorArgs;
 use crate::features::FeaturesArgs;
 use crate::life::LifeArgs;
@@ -20,9 +20,6 @@ use crate::stats::StatsArgs;
 #[derive(Debug, Parser)]
 #[command(name = "ublk", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// This process is the daemon that `--daemon` has started.
-    #[arg(long = CHILD_OPTION, hide = true)]
-    pub(crate) daemon_child: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

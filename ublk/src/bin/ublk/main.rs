@@ -30,7 +30,8 @@ use daemon::Herald;
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let (is_daemon, line) = daemon::command_line();
+    let cli = match Cli::try_parse_from(line) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are errors to clap, and go to stdout. A reader that has gone needs none.
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         }
     };
     let name = cli.command.name();
-    let (herald, done) = match Herald::new(cli.daemon_child) {
+    let (herald, done) = match Herald::new(is_daemon) {
         Ok(herald) => {
             let done = run(cli.command, &herald);
             (herald, done)

@@ -9,6 +9,7 @@ mod child;
 mod parent;
 mod report;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,8 +17,19 @@ use clap::Args;
 pub(crate) use child::Herald;
 pub(crate) use parent::launch;
 
-/// The hidden option with which the command starts itself again.
-pub(crate) const CHILD_OPTION: &str = "daemon-child";
+/// The first word of the command line with which the command starts itself again. Not an option to clap,
+/// whose completions would offer even a hidden one.
+const CHILD_OPTION: &str = "--daemon-child";
+
+/// The command line as the user typed it, and whether this process is the daemon.
+pub(crate) fn command_line() -> (bool, Vec<OsString>) {
+    let mut line: Vec<OsString> = std::env::args_os().collect();
+    let is_daemon = line.get(1).is_some_and(|word| word == CHILD_OPTION);
+    if is_daemon {
+        line.remove(1);
+    }
+    (is_daemon, line)
+}
 
 /// Options of every subcommand that serves.
 #[derive(Debug, Args)]

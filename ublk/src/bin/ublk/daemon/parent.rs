@@ -45,7 +45,7 @@ pub(crate) fn launch(args: &DaemonArgs, start_timeout: Duration) -> Result<(), F
     let mut command = Command::new("/proc/self/exe");
     let mut line = std::env::args_os();
     command.arg0(line.next().unwrap_or_else(|| "ublk".into()));
-    command.arg(format!("--{CHILD_OPTION}")).args(line);
+    command.arg(CHILD_OPTION).args(line);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(log.map_or_else(Stdio::inherit, Stdio::from));
     // Before there is a child, so that there is no moment at which a signal would leave it behind.
