@@ -124,7 +124,7 @@ fn killed_at_any_moment(context: &mut Context) -> Result<String, Stop> {
         let parent = Running::start(context, &arguments)?;
         let daemon = child_of(context, parent.pid())?;
         // Up to what a start takes under emulation; the first round dies at once.
-        std::thread::sleep(Duration::from_millis(rng.random_range(0..=8 * u64::from(round))));
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..=16 * u64::from(round))));
         let _ = kill(daemon, Signal::SIGKILL);
         let ran = parent.wait(context.command_timeout() * 4)?;
         if check_told(context, &ran)? {
