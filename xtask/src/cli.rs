@@ -28,6 +28,8 @@ pub(crate) enum Task {
     Doctor(DoctorArgs),
     /// What continuous integration runs: checks, tests, the end-to-end run, the natural canary.
     Ci(CiArgs),
+    /// Puts the `ublk` command with its manual pages and completions into one folder, for a package.
+    Dist(DistArgs),
     /// Checks the rules of the tree that no compiler checks.
     Tidy,
 }
@@ -225,6 +227,13 @@ pub(crate) struct CiArgs {
     pub(crate) tests_done: bool,
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DistArgs {
+    /// The folder; `target/dist` in the workspace unless given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 fn seed(text: &str) -> Result<u64, String> {

@@ -14,6 +14,7 @@ mod run;
 mod selftest_guest;
 mod selftest_table;
 mod task_ci;
+mod task_dist;
 mod task_doctor;
 mod task_kselftest;
 mod task_tidy;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         Task::Kselftest(args) => task_kselftest::run(&args),
         Task::Doctor(args) => task_doctor::run(&args),
         Task::Ci(args) => task_ci::run(&args),
+        Task::Dist(args) => task_dist::run(&args),
         Task::Tidy => task_tidy::run(),
     };
     match result {

@@ -153,8 +153,12 @@ impl Daemon {
                 let ended = ended.map_or(format!("and process {pid} cannot be ended"), |end| {
                     format!("and was ended ({end})")
                 });
-                let after = start_timeout + UNDO_TIME;
-                let message = format!("the daemon did not report within {after:?} {ended}");
+                let message = if self.interrupted > 0 {
+                    format!("interrupted; the daemon did not stop within {UNDO_TIME:?} {ended}")
+                } else {
+                    let after = start_timeout + UNDO_TIME;
+                    format!("the daemon did not report within {after:?} {ended}")
+                };
                 Err(Failure::failed(message).with_hint(LOOK))
             }
         }

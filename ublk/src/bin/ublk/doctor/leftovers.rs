@@ -42,7 +42,7 @@ fn leftover(info: &DevInfo) -> Option<Finding> {
         _ => (State::Warning, ""),
     };
     let remedy = if recoverable && info.state() != DevState::Dead {
-        format!("recover it with a new server, or `ublk del {id}`")
+        format!("serve it again with `ublk recover`, or `ublk del {id}`")
     } else {
         format!("`ublk del {id}`")
     };
