@@ -9,8 +9,8 @@ use crate::daemon::DaemonArgs;
 use crate::doctor::DoctorArgs;
 use crate::features::FeaturesArgs;
 use crate::life::LifeArgs;
-use crate::plane::PlaneArgs;
 use crate::pages::{CompletionsArgs, ManArgs};
+use crate::plane::PlaneArgs;
 use crate::size;
 use crate::stats::StatsArgs;
 
