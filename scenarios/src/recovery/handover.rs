@@ -47,8 +47,10 @@ fn quiesce_and_upgrade(context: &mut Context) -> Result<String, Stop> {
             let id = server.live.id;
             let quiesced = kit::ublk(context, &["quiesce", &id.to_string(), "--timeout", "5"])?;
             quiesced.check_done(context, "ublk quiesce")?;
+            let state = kit::info(id)?.map(|info| info.state());
+            let wanted = Some(DevState::Quiesced);
+            context.check_eq(FailureKind::State, "state as it returns", &state, &wanted)?;
             check_left(context, server, true)?;
-            kit::check_state(context, id, DevState::Quiesced)?;
             Ok(None)
         })?;
         changes.push(told);
@@ -78,9 +80,10 @@ fn replace(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn detach(context: &mut Context) -> Result<String, Stop> {
-    // With REISSUE nothing fails even where the kernel cannot quiesce.
     let quiesces = kit::offers(Features::QUIESCE)?;
-    let told = hand_over(context, "reissue", |context, _, server| {
+    // Where the kernel cannot quiesce, it takes a REISSUE that nothing fails.
+    let recovery = if quiesces { "plain" } else { "reissue" };
+    let told = hand_over(context, recovery, |context, _, server| {
         let id = server.live.id;
         server.signal(Signal::SIGTERM)?;
         check_left(context, server, quiesces)?;

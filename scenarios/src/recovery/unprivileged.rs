@@ -197,7 +197,7 @@ fn refused(context: &mut Context) -> Result<String, Stop> {
     let privileged = ServerProcess::start(context, &["ram", "--size", "1M"])?;
     let number = privileged.live.id.to_string();
     let ran = ublk_as(context, USER, &["del", &number])?;
-    ran.check_refused(context, "root's device", &["EACCES"], within)?;
+    ran.check_refused(context, "root's device", &["EPERM"], within)?;
     kit::check_state(context, privileged.live.id, DevState::Live)?;
     privileged.stop(context)?;
     // Without udev the node stays root's, and the server cannot even delete what it has added.

@@ -71,11 +71,6 @@ pub(super) fn own_pid() -> i32 {
     i32::try_from(std::process::id()).unwrap_or(i32::MAX)
 }
 
-/// The device is not there any more, so there is nothing to stop or delete.
-pub(super) fn is_gone(error: &CtrlError) -> bool {
-    error.errno() == Some(libc::ENODEV)
-}
-
 impl Core {
     pub(super) fn add(mut control: Control, spec: &DeviceSpec) -> Result<Self, DeviceError> {
         let plan = plan_features(&mut control, spec)?;
@@ -218,7 +213,7 @@ impl Core {
         }
         match answer {
             Ok(_) => {}
-            Err(error) if is_gone(&error) => {}
+            Err(error) if self.is_gone(&error) => {}
             Err(CtrlError::Timeout { .. }) => {
                 self.control.abandon(stop);
                 // A deletion would wait for the same, with a lock that all other devices need.
@@ -229,6 +224,16 @@ impl Core {
         }
         self.owed = Owed::Delete;
         Ok(forced)
+    }
+
+    /// The device is not there any more, so there is nothing to stop or delete. Of an unprivileged device the node,
+    /// by whose path it is named, goes first.
+    fn is_gone(&self, error: &CtrlError) -> bool {
+        match error.errno() {
+            Some(libc::ENODEV) => true,
+            Some(libc::ENOENT) => self.info.flags.contains(Features::UNPRIVILEGED_DEV),
+            _ => false,
+        }
     }
 
     pub(super) fn end_queues(&mut self) {
@@ -242,7 +247,7 @@ impl Core {
         self.char_device = None;
         let deleted = self.control.call(Command::DelDev { dev_id: self.info.dev_id }, timeout);
         match deleted {
-            Err(error) if !is_gone(&error) => Err(failed(Step::Delete)(error)),
+            Err(error) if !self.is_gone(&error) => Err(failed(Step::Delete)(error)),
             _ => {
                 self.owed = Owed::Nothing;
                 Ok(())
