@@ -190,7 +190,8 @@ impl Device<Live> {
     }
 
     /// Ends the queues and leaves the device as it is. Requests they had are lost or sent again, as its recovery
-    /// says.
+    /// says. On 6.12 end the process instead: there the kernel may wait for ever for requests of queues that ended
+    /// under a process that lives.
     pub fn leave(mut self) -> u32 {
         self.core.owed = Owed::Release;
         self.id()
