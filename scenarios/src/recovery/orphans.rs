@@ -72,6 +72,10 @@ fn orphans(context: &mut Context) -> Result<String, Stop> {
     context.check(FailureKind::State, format_args!("it says which: {}", ran.said), right)?;
     let left = [exists(live.live.id)?, exists(waiting)?, exists(dead)?];
     context.check_eq(FailureKind::State, "live, waiting, dead", &left, &[true, true, false])?;
+    // To be looked at has done it no harm.
+    let next = backing.recover(context, waiting, &[], &[])?;
+    let waiting = killed(context, next)?;
+    kit::check_state(context, waiting, DevState::Quiesced)?;
     // One with a server is kept even if it is named; one that waits goes then.
     let (first, second) = (live.live.id.to_string(), waiting.to_string());
     let ran = kit::ublk(context, &["del", "--orphans", &first, &second])?;

@@ -51,7 +51,8 @@ pub fn quiesce(control: &mut Control, id: u32, timeout: Duration) -> Result<(), 
 /// then. Available since Linux 6.16.
 ///
 /// # Errors
-/// [`DeviceError::Served`] when it has not left in time, [`DeviceError::Control`] as [`quiesce`].
+/// [`DeviceError::Served`] when it has not left in time, [`DeviceError::NoDisk`], [`DeviceError::Control`] as
+/// [`quiesce`].
 pub fn quiesce_and_wait(
     control: &mut Control,
     id: u32,
@@ -59,15 +60,19 @@ pub fn quiesce_and_wait(
 ) -> Result<DevState, DeviceError> {
     let deadline = Instant::now() + timeout;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        quiesce(control, id, left)?;
+        // Looked at first: a device without a live server may have one that is just taking it over, and QUIESCE_DEV
+        // would abort what that one has fetched.
         let info = control.address(id).map_err(failed(Step::Inspect))?;
-        if info.state() != DevState::Live {
-            return Ok(info.state());
+        match info.state() {
+            DevState::Live => {}
+            DevState::Dead => return Err(DeviceError::NoDisk { id }),
+            left => return Ok(left),
         }
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(served(&info, timeout));
         }
+        quiesce(control, id, left)?;
         sleep(RETRY_INTERVAL.min(left));
     }
 }
@@ -185,7 +190,8 @@ impl Device<Live> {
     }
 
     /// Ends the queues and leaves the device as it is. Requests they had are lost or sent again, as its recovery
-    /// says.
+    /// says. On 6.12 end the process instead: there the kernel may wait for ever for requests of queues that ended
+    /// under a process that lives.
     pub fn leave(mut self) -> u32 {
         self.core.owed = Owed::Release;
         self.id()

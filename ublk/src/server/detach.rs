@@ -46,6 +46,15 @@ pub enum DetachError {
         /// The server, which was not touched.
         server: Box<Server>,
     },
+    /// The kernel cannot quiesce a device (before 6.16). To end queues under a live process is no way out there: 6.12
+    /// waits for ever for requests that nobody has. The server serves on; [`Server::abandon`] it and end the process.
+    #[error("device {id} cannot be quiesced on this kernel: end the process, the device stays")]
+    CannotQuiesce {
+        /// The device.
+        id: u32,
+        /// The server, which was not touched.
+        server: Box<Server>,
+    },
     /// A method of the target does not return, so the device stays open until the process ends.
     #[error(
         "the target does not return on queues {queues:?}; end this process, the device is free then"
@@ -60,8 +69,8 @@ impl Server {
     /// Ends the threads and leaves the device to the next server, which takes it over by
     /// [`ServerBuilder::recover`](super::ServerBuilder::recover).
     ///
-    /// Where the device can be quiesced (kernels since 6.16), requests in flight are answered first, for up to
-    /// `timeout`. Otherwise, and after that, the queues are ended with what they have.
+    /// Requests in flight are answered first, for up to `timeout`; after that the queues are ended with what they
+    /// have. Available since Linux 6.16.
     ///
     /// # Errors
     /// [`DetachError`].
@@ -71,12 +80,16 @@ impl Server {
         if !flags.contains(Features::USER_RECOVERY) {
             return Err(DetachError::NotRecoverable { id, server: Box::new(self) });
         }
+        let ended = self.shared.wait_all_ended(Duration::ZERO);
+        if !ended && !flags.contains(Features::QUIESCE) {
+            return Err(DetachError::CannotQuiesce { id, server: Box::new(self) });
+        }
         self.sockets = None;
         let mut quiesced = true;
         if let Some((device, workers)) = self.parts.take() {
             let kill_switch = device.kill_switch();
             let left = Leaving { shared: &self.shared, deadline: started + timeout };
-            quiesced = left.end_queues(device, flags.contains(Features::QUIESCE));
+            quiesced = left.end_queues(device);
             kill_switch.cut();
             if let Err(queues) = workers.join(JOIN_TIMEOUT) {
                 return Err(DetachError::QueuesStuck { queues });
@@ -94,6 +107,17 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Closes the sockets and lets go of the device: the threads serve it until the process ends, and then it is as its
+    /// recovery says. What the server had is lost or sent again, as after a crash.
+    pub fn abandon(mut self) -> u32 {
+        self.sockets = None;
+        // Neither stopped nor ended by a drop.
+        std::mem::forget(self.parts.take());
+        self.info().dev_id
+    }
+}
+
 struct Leaving<'a> {
     shared: &'a Shared,
     deadline: Instant,
@@ -101,11 +125,10 @@ struct Leaving<'a> {
 
 impl Leaving<'_> {
     /// Ends the queues gently as far as that goes, and closes the device. Tells whether each ended by itself.
-    fn end_queues(&self, device: Device<Live>, can_quiesce: bool) -> bool {
-        let ended = self.shared.wait_all_ended(Duration::ZERO);
-        if ended || !can_quiesce {
+    fn end_queues(&self, device: Device<Live>) -> bool {
+        if self.shared.wait_all_ended(Duration::ZERO) {
             device.leave();
-            return ended;
+            return true;
         }
         let mut device = match device.quiesce(self.left()) {
             Ok(device) => device,

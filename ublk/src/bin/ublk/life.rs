@@ -1,13 +1,13 @@
 //! What a server's end means for its device: options of `ublk add`, and the way out for a server that leaves its
 //! device to the next one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use ublk::device::Recovery;
 use ublk::queue::CounterSnapshot;
-use ublk::server::{Server, ServerBuilder, StartError, Wake};
+use ublk::server::{DetachError, Server, ServerBuilder, StartError, Wake};
 
 use crate::cli::CommonArgs;
 use crate::exit::Failure;
@@ -117,11 +117,19 @@ struct Detached {
     counters: Vec<CounterSnapshot>,
 }
 
-/// Ends a server and leaves its device.
+/// Ends a server and leaves its device. Where the kernel cannot quiesce it, the end of this process is what ends the
+/// server, and comes right after.
 pub(crate) fn leave(server: Server, wake: Option<Wake>, args: &CommonArgs) -> Result<(), Failure> {
-    let report = server.detach(args.stop_timeout).map_err(Failure::failed)?;
-    let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
-    let id = report.id;
+    let begin = Instant::now();
+    let counters = server.counters();
+    let (id, quiesced, counters, failures) = match server.detach(args.stop_timeout) {
+        Ok(report) => (report.id, report.quiesced, report.counters, report.failures),
+        Err(DetachError::CannotQuiesce { server, .. }) => {
+            (server.abandon(), false, counters, Vec::new())
+        }
+        Err(error) => return Err(Failure::failed(error)),
+    };
+    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
     if args.json {
         out::json(&Detached {
             id,
@@ -130,11 +138,11 @@ pub(crate) fn leave(server: Server, wake: Option<Wake>, args: &CommonArgs) -> Re
                 Some(Wake::QueueFailed) => "queue-failed",
                 _ => "signal",
             },
-            quiesced: report.quiesced,
-            elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+            quiesced,
+            elapsed_ms: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
             failures: failures.clone(),
-            total: CounterSnapshot::total(&report.counters),
-            counters: report.counters,
+            total: CounterSnapshot::total(&counters),
+            counters,
         })?;
     } else {
         out::line(&format!("left /dev/ublkb{id}; `ublk recover {id} ...` takes it over"))?;
