@@ -132,7 +132,6 @@ pub(crate) fn outfit(
         ("/usr/bin/sh", "bash"),
         // Alternatives are links that only an installation makes.
         ("/usr/bin/awk", "mawk"),
-        ("/usr/bin/systemd-udevd", "../sbin/udevadm"),
         (ours.as_str(), "/usr/bin/ublk"),
         // fio and mount read it; the kernel's is the only truth.
         ("/etc/mtab", "/proc/self/mounts"),

@@ -2,6 +2,7 @@
 //! `modprobe` that finds modules. Made anew for each script, as the agent ends every process after it.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -134,7 +135,9 @@ fn modules() -> Result<(), Stop> {
 fn udevd(limit: Duration) -> Result<Child, Stop> {
     // The previous one was killed and left its socket, which `settle` takes for a running daemon.
     let _ = fs::remove_dir_all("/run/udev");
-    let mut command = Command::new("/usr/bin/systemd-udevd");
+    // One program, which is the daemon where it is called so.
+    let mut command = Command::new("udevadm");
+    command.arg0("systemd-udevd");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().during("start systemd-udevd")?;
     let begin = Instant::now();

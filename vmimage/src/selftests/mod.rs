@@ -146,16 +146,7 @@ fn choose(archive: &Archive, series: Option<&str>) -> Result<Choice, SelftestsEr
         let records = archive.candidates(&family, "^linux-source-[0-9.]+$")?;
         found.extend(records.into_iter().map(|record| (family.clone(), record)));
     }
-    let newest = |wanted: Option<&str>| {
-        // Of equals the first is taken: families are ordered from the machine's own to the newest.
-        found.iter().rev().filter(|(_, r)| wanted.is_none_or(|w| series_of(r) == w)).max_by(
-            |a, b| {
-                let number = |r: &Record| version::compare(series_of(r), series_of(&b.1));
-                number(&a.1).then_with(|| version::compare(&a.1.version, &b.1.version))
-            },
-        )
-    };
-    let Some((family, source)) = newest(series) else {
+    let Some((family, source)) = newest(&found, series) else {
         let mut there: Vec<String> = found.iter().map(|(_, r)| r.name.clone()).collect();
         there.sort();
         there.dedup();
@@ -184,6 +175,16 @@ fn choose(archive: &Archive, series: Option<&str>) -> Result<Choice, SelftestsEr
     })
 }
 
+/// The newest source package of the series, or of all.
+fn newest<'a>(found: &'a [(String, Record)], series: Option<&str>) -> Option<&'a (String, Record)> {
+    let wanted = |(_, record): &&(String, Record)| series.is_none_or(|s| series_of(record) == s);
+    // Of equals the first is taken: families are ordered from the machine's own to the newest.
+    found.iter().rev().filter(wanted).max_by(|(_, a), (_, b)| {
+        let by_series = version::compare(series_of(a), series_of(b));
+        by_series.then_with(|| version::compare(&a.version, &b.version))
+    })
+}
+
 fn series_of(record: &Record) -> &str {
     record.name.strip_prefix("linux-source-").unwrap_or(&record.name)
 }
@@ -209,4 +210,56 @@ fn of_entry(
         tests,
         lock,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(family: &str, series: &str, version: &str) -> (String, Record) {
+        let record = Record {
+            name: format!("linux-source-{series}"),
+            version: version.into(),
+            depends: Vec::new(),
+            size_bytes: 0,
+            installed_bytes: 0,
+            sha256: String::new(),
+        };
+        (family.into(), record)
+    }
+
+    #[test]
+    fn a_release_is_newer_than_its_candidates_and_the_machines_own_family_comes_first() {
+        let found = [
+            source("trixie", "7.3", "7.3.4-1~bpo13+1"),
+            source("trixie", "7.2", "7.2.12-1~bpo13+1"),
+            source("forky", "7.2", "7.2.12-1~bpo13+1"),
+            source("experimental", "7.3", "7.3~rc7-1~exp1"),
+            source("bookworm", "6.12", "6.12.95-1"),
+        ];
+        let chosen = |series| {
+            newest(&found, series).map(|(family, r)| format!("{family} {} {}", r.name, r.version))
+        };
+        let newest_of_all = "trixie linux-source-7.3 7.3.4-1~bpo13+1";
+        assert_eq!(chosen(None).as_deref(), Some(newest_of_all));
+        assert_eq!(chosen(Some("7.3")).as_deref(), Some(newest_of_all));
+        let equal = "trixie linux-source-7.2 7.2.12-1~bpo13+1";
+        assert_eq!(chosen(Some("7.2")).as_deref(), Some(equal));
+        assert_eq!(chosen(Some("6.9")), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_said_in_one_line() {
+        let there = vec!["linux-source-7.2".to_owned(), "linux-source-7.3".to_owned()];
+        let error = SelftestsError::NoSource { package: "linux-source-6.9".into(), there };
+        let text = error.to_string();
+        assert!(
+            text.contains("linux-source-6.9") && text.contains("7.2, linux-source-7.3"),
+            "{text}"
+        );
+        let none =
+            SelftestsError::NoSource { package: "linux-source-6.9".into(), there: Vec::new() };
+        assert!(none.to_string().contains("none of any kernel"), "{none}");
+        assert!(!text.contains('\n'));
+    }
 }

@@ -1,0 +1,158 @@
+//! Which of our targets stands for which of the original's, with the original's sizes and limits.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ublk::params::{IntegrityOptions, ParamsBuilder, SegmentLimits};
+use ublk::target::{
+    Fault, FaultRule, FaultTarget, FileOptions, FileTarget, NullTarget, StripeTarget, Target,
+};
+use ublk::uapi::IntegrityFlags;
+
+use super::options::Options;
+use crate::exit::Failure;
+
+/// Size of the devices that store nothing.
+const NULL_BYTES: u64 = 250 << 30;
+/// The stripe's chunk unless told otherwise.
+const CHUNK_BYTES: u32 = 65_536;
+/// Largest chunk the original takes.
+const CHUNK_BYTES_MAX: u32 = 512 << 10;
+
+/// A target, and what its device is to be beyond what follows from it.
+pub(super) struct Chosen {
+    pub(super) name: &'static str,
+    pub(super) target: Box<dyn Target>,
+    pub(super) params: fn(ParamsBuilder) -> ParamsBuilder,
+    /// The server is to die with a queue half fetched.
+    pub(super) die_during_fetch: bool,
+}
+
+/// Makes the target that was asked for.
+pub(super) fn choose(options: &Options) -> Result<Chosen, Failure> {
+    let chosen = match options.target.as_str() {
+        "null" => null(options),
+        "loop" => file(options),
+        "stripe" => stripe(options),
+        "fault_inject" => fault(options),
+        other => Err(Failure::usage(format!("there is no target {other:?}"))),
+    }?;
+    if options.auto_zc_fallback && chosen.name != "null" {
+        return Err(Failure::usage(format!("{} has no auto_zc_fallback", chosen.name)));
+    }
+    Ok(chosen)
+}
+
+/// The group of parameters for metadata beside the data.
+pub(super) fn integrity(options: &Options) -> Option<IntegrityOptions> {
+    let words = options.integrity;
+    (words.metadata_size != 0).then(|| IntegrityOptions {
+        metadata_bytes: words.metadata_size,
+        checksum: words.checksum.unwrap_or_default(),
+        tuple_offset_bytes: words.pi_offset,
+        tag_bytes: words.tag_size,
+        storage_checks: words.flags.contains(IntegrityFlags::CAP_INTEGRITY),
+        reference_tag: words.flags.contains(IntegrityFlags::CAP_REFTAG),
+        ..IntegrityOptions::default()
+    })
+}
+
+fn null(options: &Options) -> Result<Chosen, Failure> {
+    known(options, &[])?;
+    Ok(Chosen {
+        name: "null",
+        target: Box::new(NullTarget::untouched(NULL_BYTES)),
+        // What test_generic_03 reads back from sysfs.
+        params: |params| {
+            units(params).dma_alignment_bytes(4096).segments(SegmentLimits {
+                boundary_bytes: 4096,
+                max_segment_bytes: 32 << 10,
+                max_segments: 32,
+            })
+        },
+        die_during_fetch: false,
+    })
+}
+
+fn file(options: &Options) -> Result<Chosen, Failure> {
+    known(options, &[])?;
+    let wanted = if options.integrity.metadata_size == 0 { 1 } else { 2 };
+    let [path, ..] = options.files.as_slice() else {
+        return Err(Failure::usage("loop needs a backing file"));
+    };
+    if options.files.len() != wanted {
+        let given = options.files.len();
+        return Err(Failure::usage(format!("loop needs {wanted} backing files, {given} given")));
+    }
+    if wanted == 2 {
+        return Err(Failure::failed("loop with metadata in a second file is not there yet"));
+    }
+    Ok(Chosen {
+        name: "loop",
+        target: Box::new(open(path)?),
+        params: |params| units(params).dma_alignment_bytes(512),
+        die_during_fetch: false,
+    })
+}
+
+fn stripe(options: &Options) -> Result<Chosen, Failure> {
+    known(options, &["chunk_size"])?;
+    if options.integrity.metadata_size != 0 {
+        return Err(Failure::usage("stripe has no integrity"));
+    }
+    let chunk_bytes = number(options, "chunk_size")?.unwrap_or(CHUNK_BYTES);
+    if chunk_bytes > CHUNK_BYTES_MAX {
+        return Err(Failure::usage(format!("a chunk is at most {CHUNK_BYTES_MAX} bytes")));
+    }
+    let members: Vec<FileTarget> =
+        options.files.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+    let sizes = members.iter().map(|member| member.size_bytes() / u64::from(chunk_bytes.max(1)));
+    if sizes.clone().max() != sizes.min() {
+        return Err(Failure::usage("the backing files of a stripe must be equally large"));
+    }
+    let target = StripeTarget::new(members, chunk_bytes).map_err(Failure::usage)?;
+    Ok(Chosen { name: "stripe", target: Box::new(target), params: units, die_during_fetch: false })
+}
+
+fn fault(options: &Options) -> Result<Chosen, Failure> {
+    known(options, &["delay_us", "die_during_fetch"])?;
+    let delay_us: u64 = number(options, "delay_us")?.unwrap_or(0);
+    let die: u64 = number(options, "die_during_fetch")?.unwrap_or(0);
+    let delay = FaultRule::new(Fault::Delay(Duration::from_micros(delay_us)));
+    let rules = if delay_us == 0 { Vec::new() } else { vec![delay] };
+    let target = FaultTarget::new(NullTarget::untouched(NULL_BYTES), rules);
+    Ok(Chosen {
+        name: "fault_inject",
+        target: Box::new(target),
+        params: units,
+        die_during_fetch: die != 0,
+    })
+}
+
+/// Block and I/O units of all of them.
+fn units(params: ParamsBuilder) -> ParamsBuilder {
+    params.logical_block_bytes(512).physical_block_bytes(4096).io_min_bytes(512).io_opt_bytes(4096)
+}
+
+fn open(path: &Path) -> Result<FileTarget, Failure> {
+    FileTarget::open(FileOptions::new(path).direct(true)).map_err(Failure::failed)
+}
+
+/// Refuses options that the target does not have.
+fn known(options: &Options, names: &[&str]) -> Result<(), Failure> {
+    match options.of_target.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+        Some((name, _)) => {
+            let target = &options.target;
+            Err(Failure::usage(format!("neither kublk nor {target} has an option {name}")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn number<T: std::str::FromStr>(options: &Options, name: &str) -> Result<Option<T>, Failure> {
+    let Some((_, text)) = options.of_target.iter().rfind(|(found, _)| found == name) else {
+        return Ok(None);
+    };
+    let parsed = text.parse();
+    parsed.map(Some).map_err(|_| Failure::usage(format!("{name} cannot be {text:?}")))
+}
