@@ -21,6 +21,9 @@ pub(crate) fn run(context: &mut Context, test: &Selftest) -> Result<String, Stop
     let mut surroundings = surroundings::prepare(context)?;
     let ended = script::run(context, test)?;
     context.step(format_args!("the script ended with {}", ended.status));
+    for file in leftovers::remove_files()? {
+        context.step(format_args!("I/O came after its device had gone and made a file: {file}"));
+    }
     let left = leftovers::find(test, GONE_LIMIT * context.budgets.scale)?;
     let crashed = surroundings.fatal_signals()?;
     if let Some(judged) = verdict::skipped(test, &ended) {

@@ -7,6 +7,7 @@ mod del;
 mod devices;
 mod exit;
 mod features;
+mod kublk;
 mod life;
 mod list;
 mod out;
@@ -27,6 +28,9 @@ use daemon::Herald;
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
+    if let Some(line) = kublk::arguments() {
+        return kublk::main(line);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

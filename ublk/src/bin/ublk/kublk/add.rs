@@ -67,7 +67,8 @@ fn check(options: &Options, kind: Kind) -> Result<(), Failure> {
     }
     let Options { queues, depth, .. } = *options;
     if !(1..=QUEUES_MAX).contains(&queues) || !(1..=DEPTH_MAX).contains(&depth) {
-        let message = format!("{queues} queues of depth {depth}: at most {QUEUES_MAX}, {DEPTH_MAX}");
+        let message =
+            format!("{queues} queues of depth {depth}: at most {QUEUES_MAX}, {DEPTH_MAX}");
         return Err(Failure::usage(message));
     }
     let threads = options.threads.unwrap_or(queues);

@@ -203,12 +203,7 @@ impl Options {
         true
     }
 
-    fn recovery(
-        &mut self,
-        name: &str,
-        more: Features,
-        parser: &mut Parser,
-    ) -> Result<(), Failure> {
+    fn recovery(&mut self, name: &str, more: Features, parser: &mut Parser) -> Result<(), Failure> {
         if value::<i64>(name, parser)? != 0 {
             self.features |= Features::USER_RECOVERY | more;
         }

@@ -145,8 +145,7 @@ impl Slot<'_> {
 /// Adds, sets, deletes; succeeds where the kernel took the parameters.
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let mut control = control()?;
-    let mut wanted =
-        DevInfo::new(options.queues, options.depth, MAX_IO_BYTES, options.features);
+    let mut wanted = DevInfo::new(options.queues, options.depth, MAX_IO_BYTES, options.features);
     wanted.dev_id = options.number.unwrap_or(DEV_ID_AUTO);
     wanted.io_desc_size = options.io_desc_size_bytes.unwrap_or(wanted.io_desc_size);
     let info = control.add_dev(&wanted).map_err(|error| Failure::control(&error))?;

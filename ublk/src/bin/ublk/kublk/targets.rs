@@ -1,12 +1,9 @@
 //! Which of our targets stands for which of the original's, with the original's sizes and limits.
 
 use std::path::Path;
-use std::time::Duration;
 
 use ublk::params::{IntegrityOptions, ParamsBuilder, SegmentLimits};
-use ublk::target::{
-    Fault, FaultRule, FaultTarget, FileOptions, FileTarget, NullTarget, StripeTarget, Target,
-};
+use ublk::target::{FileOptions, FileTarget, NullTarget, Target};
 use ublk::uapi::IntegrityFlags;
 
 use super::options::Options;
@@ -96,34 +93,22 @@ fn file(options: &Options) -> Result<Chosen, Failure> {
 }
 
 fn stripe(options: &Options) -> Result<Chosen, Failure> {
-    known(options, &["chunk_size"])?;
-    if options.integrity.metadata_size != 0 {
-        return Err(Failure::usage("stripe has no integrity"));
-    }
-    let chunk_bytes = number(options, "chunk_size")?.unwrap_or(CHUNK_BYTES);
-    if chunk_bytes > CHUNK_BYTES_MAX {
-        return Err(Failure::usage(format!("a chunk is at most {CHUNK_BYTES_MAX} bytes")));
-    }
-    let members: Vec<FileTarget> =
-        options.files.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
-    let sizes = members.iter().map(|member| member.size_bytes() / u64::from(chunk_bytes.max(1)));
-    if sizes.clone().max() != sizes.min() {
-        return Err(Failure::usage("the backing files of a stripe must be equally large"));
-    }
-    let target = StripeTarget::new(members, chunk_bytes).map_err(Failure::usage)?;
-    Ok(Chosen { name: "stripe", target: Box::new(target), params: units, die_during_fetch: false })
+    let _: Option<u32> = number(options, "chunk_size")?;
+    Err(Failure::failed(format!(
+        "stripe: chunks of {CHUNK_BYTES} to {CHUNK_BYTES_MAX} are not there yet"
+    )))
 }
 
 fn fault(options: &Options) -> Result<Chosen, Failure> {
     known(options, &["delay_us", "die_during_fetch"])?;
-    let delay_us: u64 = number(options, "delay_us")?.unwrap_or(0);
+    let delay: u64 = number(options, "delay_us")?.unwrap_or(0);
     let die: u64 = number(options, "die_during_fetch")?.unwrap_or(0);
-    let delay = FaultRule::new(Fault::Delay(Duration::from_micros(delay_us)));
-    let rules = if delay_us == 0 { Vec::new() } else { vec![delay] };
-    let target = FaultTarget::new(NullTarget::untouched(NULL_BYTES), rules);
+    if die == 0 && delay != 0 {
+        return Err(Failure::failed("fault_inject is not there yet"));
+    }
     Ok(Chosen {
         name: "fault_inject",
-        target: Box::new(target),
+        target: Box::new(NullTarget::untouched(NULL_BYTES)),
         params: units,
         die_during_fetch: die != 0,
     })
