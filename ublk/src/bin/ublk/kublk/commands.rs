@@ -35,16 +35,16 @@ fn failed(error: &CtrlError) -> Failure {
 
 /// `del`: stops a device, waits for its server to leave, deletes it. With `-a` all of them.
 pub(super) fn del(options: &Options) -> Result<(), Failure> {
-    let mut control = control()?;
-    match options.number {
-        Some(id) => delete(&mut control, id),
-        None if options.all => {
-            // As the original, which goes on whatever happens to one.
-            devices::ids().into_iter().for_each(|id| drop(delete(&mut control, id)));
-            Ok(())
+    let Some(id) = options.number else {
+        if !options.all {
+            return Err(Failure::usage("del needs a device: give -n ID or -a"));
         }
-        None => Err(Failure::usage("del needs a device: give -n ID or -a")),
-    }
+        let mut control = control()?;
+        // As the original, which goes on whatever happens to one.
+        devices::ids().into_iter().for_each(|id| drop(delete(&mut control, id)));
+        return Ok(());
+    };
+    delete(&mut control()?, id)
 }
 
 fn delete(control: &mut Control, id: u32) -> Result<(), Failure> {
