@@ -26,6 +26,9 @@ const COMPLAINTS: &[&str] = &[
     "syntax error",
 ];
 
+/// How our server's complaints begin. They are for the script to judge: it may have wanted a refusal.
+const SERVER_SAYS: &str = "kublk: ";
+
 /// One thing that must hold.
 pub(super) struct Rule {
     what: &'static str,
@@ -37,10 +40,11 @@ pub(super) struct Rule {
 impl Rule {
     /// The rule with what was seen instead.
     pub(super) fn says(&self, ended: &Ended) -> String {
-        match (self.culprit)(ended) {
-            Some(line) => format!("{}, seen: {line}", self.what),
-            None => self.what.to_owned(),
-        }
+        let seen = (self.culprit)(ended).map(|line| format!(", seen: {line}")).unwrap_or_default();
+        // What our server said last is mostly why; the original prints no line like it.
+        let said = ended.lines.iter().rfind(|line| line.starts_with(SERVER_SAYS));
+        let said = said.map(|line| format!("; {line}")).unwrap_or_default();
+        format!("{}{seen}{said}", self.what)
     }
 }
 
@@ -78,7 +82,9 @@ pub(super) fn skipped(test: &Selftest, ended: &Ended) -> Option<String> {
 }
 
 fn complaint(ended: &Ended) -> Option<&str> {
-    let bad = |line: &&String| COMPLAINTS.iter().any(|word| line.contains(word));
+    let bad = |line: &&String| {
+        !line.starts_with(SERVER_SAYS) && COMPLAINTS.iter().any(|word| line.contains(word))
+    };
     ended.lines.iter().find(bad).map(String::as_str)
 }
 
@@ -122,6 +128,14 @@ mod tests {
     fn a_swallowed_failure_is_found(#[case] line: &str) {
         let swallowed = ended(0, &[line, "recover_01 : [PASS]"]);
         assert!(broken(&swallowed).unwrap().contains(line));
+    }
+
+    #[test]
+    fn what_the_server_says_explains_and_does_not_judge() {
+        let refused = ["kublk: SET_PARAMS failed with EINVAL", "recover_01 : [PASS]"];
+        assert_eq!(broken(&ended(0, &refused)), None);
+        let failed = ["kublk: no such mode", "recover_01 : [FAIL]"];
+        assert!(broken(&ended(255, &failed)).unwrap().contains("no such mode"));
     }
 
     #[rstest]

@@ -125,6 +125,7 @@ pub struct ServerBuilder {
     mode: DataMode,
     batch: bool,
     threads: Option<usize>,
+    share_queues: bool,
     order: StartupOrder,
     start_timeout: Duration,
     latency: bool,
@@ -155,6 +156,7 @@ impl ServerBuilder {
             mode: DataMode::Copy,
             batch: false,
             threads: None,
+            share_queues: false,
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
             latency: false,
@@ -218,6 +220,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
+        self
+    }
+
+    /// Gives each thread a share of every queue, so that all of them serve whatever queue is busy. Needs a
+    /// device that lets threads share a queue: since Linux 6.16, without `batch`.
+    #[must_use]
+    pub fn share_queues(mut self, share: bool) -> Self {
+        self.share_queues = share;
         self
     }
 
@@ -377,7 +387,7 @@ impl ServerBuilder {
         if self.latency {
             tickets = tickets.into_iter().map(QueueTicket::with_latency).collect();
         }
-        let hands = deal(tickets, self.threads);
+        let hands = deal(tickets, self.threads, self.share_queues);
         let counters: Vec<_> = hands.iter().flatten().map(QueueTicket::counters).collect();
         let threads = hands.len();
         let startup = Attempt {

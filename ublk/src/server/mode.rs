@@ -94,10 +94,29 @@ impl FromStr for DataMode {
 
 /// Deals tickets out to threads: several queues to a thread where there are fewer threads, shares of a
 /// queue where there are more and the device allows it. As many threads as could be are given.
-pub(super) fn deal(tickets: Vec<QueueTicket>, threads: Option<usize>) -> Vec<Vec<QueueTicket>> {
+///
+/// With `mixed` each thread gets a share of every queue instead.
+pub(super) fn deal(
+    tickets: Vec<QueueTicket>,
+    threads: Option<usize>,
+    mixed: bool,
+) -> Vec<Vec<QueueTicket>> {
     let queues = tickets.len().max(1);
     let threads = threads.unwrap_or(queues).max(1);
     let mut hands: Vec<Vec<QueueTicket>> = (0..threads).map(|_| Vec::new()).collect();
+    if mixed {
+        for (queue, ticket) in tickets.into_iter().enumerate() {
+            let shares = ticket.split(u16::try_from(threads).unwrap_or(u16::MAX));
+            // One that cannot be split goes to one thread, another one for each queue. A thread that serves
+            // all queues belongs to no CPU.
+            for (index, share) in shares.unwrap_or_else(|whole| vec![whole]).into_iter().enumerate()
+            {
+                hands[(index + queue) % threads].push(share.unpinned());
+            }
+        }
+        hands.retain(|hand| !hand.is_empty());
+        return hands;
+    }
     let shares = threads.div_ceil(queues);
     let mut next = 0;
     for (queue, ticket) in tickets.into_iter().enumerate() {

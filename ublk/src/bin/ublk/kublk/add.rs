@@ -65,6 +65,13 @@ fn check(options: &Options, kind: Kind) -> Result<(), Failure> {
     if kind == Kind::Recover {
         options.number("recover")?;
     }
+    if options.htlb.is_some() {
+        // Refused, for a device without it would look as if it worked.
+        return Err(Failure::failed("--htlb: registering a shared file is not there yet"));
+    }
+    if options.rotate_auto_buf {
+        return Err(Failure::failed("--rotate_auto_buf is not there yet"));
+    }
     let Options { queues, depth, .. } = *options;
     if !(1..=QUEUES_MAX).contains(&queues) || !(1..=DEPTH_MAX).contains(&depth) {
         let message =
@@ -105,6 +112,8 @@ fn builder(options: &Options, chosen: Chosen) -> ServerBuilder {
         .features(options.features)
         .recovery(recovery)
         .params(params)
+        .threads(usize::from(options.threads.unwrap_or(options.queues)))
+        .share_queues(options.per_io_tasks)
         .start_timeout(START_LIMIT)
         .no_socket();
     if let Some(bytes) = options.io_desc_size_bytes {

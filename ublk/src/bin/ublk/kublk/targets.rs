@@ -116,7 +116,7 @@ fn fault(options: &Options) -> Result<Chosen, Failure> {
 
 /// Block and I/O units of all of them.
 fn units(params: ParamsBuilder) -> ParamsBuilder {
-    params.logical_block_bytes(512).physical_block_bytes(4096).io_min_bytes(512).io_opt_bytes(4096)
+    params.logical_block_bytes(512).physical_block_bytes(4096).io_opt_bytes(4096)
 }
 
 fn open(path: &Path) -> Result<FileTarget, Failure> {
