@@ -8,13 +8,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use thiserror::Error;
 
 pub use options::FileOptions;
 
-use super::{Capabilities, Target};
+use super::{Capabilities, Extent, Extents, Op, Target};
 use zero::Aligned;
 
 /// Why a file cannot back a device.
@@ -76,7 +77,7 @@ pub enum FileTargetError {
 /// With O_DIRECT a buffer must be aligned in memory too; the buffers of a queue are.
 #[derive(Debug)]
 pub struct FileTarget {
-    file: File,
+    file: Arc<File>,
     size_bytes: u64,
     capabilities: Capabilities,
 }
@@ -117,9 +118,10 @@ impl FileTarget {
             rotational: false,
             logical_block_bytes_min,
             discard_granularity_bytes: 4096,
+            extents: true,
             ..Capabilities::default()
         };
-        Ok(Self { file, size_bytes, capabilities })
+        Ok(Self { file: Arc::new(file), size_bytes, capabilities })
     }
 
     /// Zeroes by writing zeroes.
@@ -140,7 +142,7 @@ impl FileTarget {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         };
         loop {
-            match fallocate(&self.file, flags | FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len) {
+            match fallocate(&*self.file, flags | FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len) {
                 Err(nix::Error::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
                 Ok(()) => return Ok(()),
@@ -245,6 +247,26 @@ impl Target for FileTarget {
             Err(error) if is_unsupported(&error) => self.write_out_zeroes(offset_bytes, len_bytes),
             done => done,
         }
+    }
+
+    fn files(&self) -> Vec<Arc<File>> {
+        vec![Arc::clone(&self.file)]
+    }
+
+    fn extents(
+        &self,
+        _op: Op,
+        offset_bytes: u64,
+        len_bytes: u32,
+        extents: &mut Extents,
+    ) -> io::Result<()> {
+        // The file may be longer than the device, and what lies behind is not ours to give.
+        let end = offset_bytes.checked_add(u64::from(len_bytes));
+        if end.is_none_or(|end| end > self.size_bytes) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        extents.push(Extent { file: 0, offset_bytes, len_bytes });
+        Ok(())
     }
 }
 

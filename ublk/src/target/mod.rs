@@ -1,4 +1,4 @@
-//! What a block device does with its bytes: the [`Target`] trait, and three ready targets.
+//! What a block device does with its bytes: the [`Target`] trait, and the ready targets.
 //!
 //! This is the only thing most users of the crate write, so it asks for nothing but bytes at an offset:
 //! no tag, no ring, no sector arithmetic, no `unsafe`. A ramdisk:
@@ -40,6 +40,7 @@ mod extent;
 mod file;
 mod null;
 mod ram;
+mod stripe;
 
 use std::fs::File;
 use std::io;
@@ -53,6 +54,7 @@ pub use extent::{Extent, Extents};
 pub use file::{FileOptions, FileTarget, FileTargetError};
 pub use null::NullTarget;
 pub use ram::{RamTarget, RamTargetError};
+pub use stripe::{StripeTarget, StripeTargetError};
 
 pub use crate::uapi::Op;
 

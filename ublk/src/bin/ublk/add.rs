@@ -1,9 +1,13 @@
 //! `ublk add`: a server in the foreground.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use ublk::queue::CounterSnapshot;
 use ublk::server::{Server, ServerBuilder, StartError, StopReport, Wake};
-use ublk::target::{FileOptions, FileTarget, FileTargetError, NullTarget, RamTarget, Target};
+use ublk::target::{
+    FileOptions, FileTarget, FileTargetError, NullTarget, RamTarget, StripeTarget, Target,
+};
 
 use crate::cli::{AddArgs, CommonArgs, TargetArgs};
 use crate::exit::{Exit, Failure};
@@ -45,17 +49,37 @@ pub(crate) fn run(args: AddArgs) -> Result<(), Failure> {
             serve("ram", target, &common)
         }
         TargetArgs::File { path, size, direct, common } => {
-            let mut options = FileOptions::new(path).direct(direct).read_only(common.read_only);
-            if let Some(size) = size {
-                options = options.size_bytes(size);
-            }
-            let target = FileTarget::open(options).map_err(|error| match error {
-                FileTargetError::Empty { .. } => Failure::usage(error).with_hint("--size 64M"),
-                error => Failure::failed(error),
-            })?;
+            let target = open_file(path, size, direct, &common)?;
             serve("file", target, &common)
         }
+        TargetArgs::Stripe { paths, size, chunk_size, direct, common } => {
+            // Each gets its part of the size, in whole chunks.
+            let members = paths.len() as u64;
+            let chunk = u64::from(chunk_size.max(1));
+            let each =
+                size.map(|size| size.div_ceil(members).div_ceil(chunk).saturating_mul(chunk));
+            let open = |path| open_file(path, each, direct, &common);
+            let members = paths.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+            let target = StripeTarget::new(members, chunk_size).map_err(Failure::usage)?;
+            serve("stripe", target, &common)
+        }
     }
+}
+
+fn open_file(
+    path: PathBuf,
+    size: Option<u64>,
+    direct: bool,
+    common: &CommonArgs,
+) -> Result<FileTarget, Failure> {
+    let mut options = FileOptions::new(path).direct(direct).read_only(common.read_only);
+    if let Some(size) = size {
+        options = options.size_bytes(size);
+    }
+    FileTarget::open(options).map_err(|error| match error {
+        FileTargetError::Empty { .. } => Failure::usage(error).with_hint("--size 64M"),
+        error => Failure::failed(error),
+    })
 }
 
 fn builder(name: &str, target: impl Target + 'static, args: &CommonArgs) -> ServerBuilder {

@@ -69,6 +69,24 @@ pub(crate) enum TargetArgs {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// Spreads its bytes over several files or block devices, a chunk on each in turn (RAID-0).
+    Stripe {
+        /// A member, two or more of them, in the same order each time; with --size it is created, or
+        /// grown, where need be.
+        #[arg(long = "path", value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+        /// Size of the device; what the smallest member allows unless given.
+        #[arg(long, value_parser = size::parse)]
+        size: Option<u64>,
+        /// What goes to one member before the next has its turn, a power of two.
+        #[arg(long, value_parser = size::parse_u32, default_value = "64K")]
+        chunk_size: u32,
+        /// Bypass the page cache (O_DIRECT).
+        #[arg(long)]
+        direct: bool,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
 }
 
 #[derive(Debug, Args)]
