@@ -2,7 +2,9 @@
 //! the same bytes. The reference starts as zeroes, as a device does.
 
 use proptest::prelude::*;
-use ublk::target::{FileOptions, FileTarget, NullTarget, RamTarget, StripeTarget, Target};
+use ublk::target::{
+    CowTarget, FileOptions, FileTarget, NullTarget, RamTarget, StripeTarget, Target,
+};
 
 /// Two regions of the ramdisk and a bit, so that requests cross its locks.
 const SIZE: u64 = (8 << 20) + 12_288;
@@ -105,6 +107,15 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let options = FileOptions::new(dir.path().join("disk")).size_bytes(SIZE);
         compare(&FileTarget::open(options).unwrap(), &operations)?;
+    }
+
+    #[test]
+    fn a_cow_over_zeroes_is_a_vector(
+        operations in prop::collection::vec(operation(), 1..60),
+        cluster_shift in 12_u32..=21,
+    ) {
+        let overlay = RamTarget::new(1 << 30).unwrap();
+        compare(&CowTarget::new(NullTarget::new(SIZE), overlay, 1 << cluster_shift).unwrap(), &operations)?;
     }
 
     #[test]

@@ -34,6 +34,7 @@
 
 mod async_target;
 mod capabilities;
+mod cow;
 mod decision;
 mod errno;
 mod extent;
@@ -48,6 +49,9 @@ use std::sync::Arc;
 
 pub use async_target::AsyncTarget;
 pub use capabilities::Capabilities;
+pub use cow::{
+    CLUSTER_BYTES_DEFAULT, CLUSTER_BYTES_MAX, CLUSTER_BYTES_MIN, CowTarget, CowTargetError,
+};
 pub use decision::CommitDecision;
 pub use errno::errno_of;
 pub use extent::{Extent, Extents};

@@ -6,7 +6,8 @@ use serde::Serialize;
 use ublk::queue::CounterSnapshot;
 use ublk::server::{Server, ServerBuilder, StartError, StopReport, Wake};
 use ublk::target::{
-    FileOptions, FileTarget, FileTargetError, NullTarget, RamTarget, StripeTarget, Target,
+    CowTarget, CowTargetError, FileOptions, FileTarget, FileTargetError, NullTarget, RamTarget,
+    StripeTarget, Target,
 };
 
 use crate::cli::{AddArgs, CommonArgs, TargetArgs};
@@ -51,6 +52,14 @@ pub(crate) fn run(args: AddArgs) -> Result<(), Failure> {
         TargetArgs::File { path, size, direct, common } => {
             let target = open_file(path, size, direct, &common)?;
             serve("file", target, &common)
+        }
+        TargetArgs::Cow { base, overlay, cluster_size, common } => {
+            let target =
+                CowTarget::open(base, overlay, cluster_size).map_err(|error| match error {
+                    CowTargetError::Cluster { .. } => Failure::usage(error),
+                    error => Failure::failed(error),
+                })?;
+            serve("cow", target, &common)
         }
         TargetArgs::Stripe { paths, size, chunk_size, direct, common } => {
             // Each gets its part of the size, in whole chunks.

@@ -69,6 +69,21 @@ pub(crate) enum TargetArgs {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// Shows a file that is never written, and keeps what is written in another (copy-on-write).
+    Cow {
+        /// The file to show.
+        #[arg(long)]
+        base: PathBuf,
+        /// The file that keeps what is written; made where it does not exist, continued where it does.
+        #[arg(long)]
+        overlay: PathBuf,
+        /// What is copied at once for the first write to it, a power of two; an overlay that exists keeps
+        /// its own.
+        #[arg(long, value_parser = size::parse_u32, default_value = "4K")]
+        cluster_size: u32,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
     /// Spreads its bytes over several files or block devices, a chunk on each in turn (RAID-0).
     Stripe {
         /// A member, two or more of them, in the same order each time; with --size it is created, or
