@@ -72,7 +72,7 @@ impl Target for Medium {
     }
     fn read(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()> {
         let sectors = self.0.lock().unwrap();
-        assert!(offset_bytes % SECTOR_BYTES == 0 && buffer.len() % SECTOR == 0);
+        assert!(offset_bytes.is_multiple_of(SECTOR_BYTES) && buffer.len().is_multiple_of(SECTOR));
         for (number, bytes) in (offset_bytes / SECTOR_BYTES..).zip(buffer.chunks_mut(SECTOR)) {
             bytes.copy_from_slice(
                 sectors.get(&number).and_then(|v| v.last()).unwrap_or(&[0; SECTOR]),
@@ -81,7 +81,7 @@ impl Target for Medium {
         Ok(())
     }
     fn write(&self, offset_bytes: u64, data: &[u8], fua: bool) -> io::Result<()> {
-        assert!(offset_bytes % SECTOR_BYTES == 0 && data.len() % SECTOR == 0);
+        assert!(offset_bytes.is_multiple_of(SECTOR_BYTES) && data.len().is_multiple_of(SECTOR));
         for (number, bytes) in (offset_bytes / SECTOR_BYTES..).zip(data.chunks(SECTOR)) {
             let mut sectors = self.0.lock().unwrap();
             let versions = sectors.entry(number).or_insert_with(|| vec![[0; SECTOR]]);
