@@ -38,6 +38,7 @@ mod cow;
 mod decision;
 mod errno;
 mod extent;
+mod fault;
 mod file;
 mod null;
 mod ram;
@@ -52,9 +53,10 @@ pub use capabilities::Capabilities;
 pub use cow::{
     CLUSTER_BYTES_DEFAULT, CLUSTER_BYTES_MAX, CLUSTER_BYTES_MIN, CowTarget, CowTargetError,
 };
-pub use decision::CommitDecision;
+pub use decision::{CommitDecision, Finished};
 pub use errno::errno_of;
 pub use extent::{Extent, Extents};
+pub use fault::{DELAY_MAX, Fault, FaultRule, FaultRuleError, FaultTarget};
 pub use file::{FileOptions, FileTarget, FileTargetError};
 pub use null::NullTarget;
 pub use ram::{RamTarget, RamTargetError};
@@ -148,9 +150,8 @@ pub trait Target: Send + Sync {
     /// A seam for fault injection: called with the result of each request before it goes to the kernel.
     /// The default commits it. Tests of a harness override it to lie, or to never answer; nothing else
     /// should.
-    fn before_commit(&self, queue: u16, tag: u16, op: Op, result: i32) -> CommitDecision {
-        let _ = (queue, tag, op);
-        CommitDecision::Commit(result)
+    fn before_commit(&self, finished: &Finished) -> CommitDecision {
+        CommitDecision::Commit(finished.result)
     }
 }
 
@@ -197,7 +198,7 @@ impl<T: Target + ?Sized> Target for std::sync::Arc<T> {
         (**self).extents(op, offset_bytes, len_bytes, extents)
     }
 
-    fn before_commit(&self, queue: u16, tag: u16, op: Op, result: i32) -> CommitDecision {
-        (**self).before_commit(queue, tag, op, result)
+    fn before_commit(&self, finished: &Finished) -> CommitDecision {
+        (**self).before_commit(finished)
     }
 }

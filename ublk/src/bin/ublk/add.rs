@@ -6,8 +6,8 @@ use serde::Serialize;
 use ublk::queue::CounterSnapshot;
 use ublk::server::{Server, ServerBuilder, StartError, StopReport, Wake};
 use ublk::target::{
-    CowTarget, CowTargetError, FileOptions, FileTarget, FileTargetError, NullTarget, RamTarget,
-    StripeTarget, Target,
+    CowTarget, CowTargetError, FaultTarget, FileOptions, FileTarget, FileTargetError, NullTarget,
+    RamTarget, StripeTarget, Target,
 };
 
 use crate::cli::{AddArgs, CommonArgs, TargetArgs};
@@ -116,7 +116,11 @@ fn serve(
     target: impl Target + 'static,
     args: &CommonArgs,
 ) -> Result<(), Failure> {
-    let builder = builder(name, target, args);
+    let builder = if args.faults.is_empty() {
+        builder(name, target, args)
+    } else {
+        builder(name, FaultTarget::new(target, args.faults.clone()), args)
+    };
     // Before the device is there, so that there is no moment at which a signal would leave one behind.
     let stop = builder.stop_handle();
     signals::on_first(move || stop.request_stop())?;

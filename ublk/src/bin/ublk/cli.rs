@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ublk::target::FaultRule;
 
 use crate::size;
 
@@ -124,6 +125,15 @@ pub(crate) struct CommonArgs {
     /// Refuse writes.
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Makes things go wrong, for tests of what is above the device; may be given several times.
+    ///
+    /// A rule is conditions and one fault, joined by commas: `op=read,sectors=100-200,error=EIO`.
+    /// Conditions: op=read+write (also flush, discard, write-zeroes, zone-append, ...), sectors=FIRST-LAST,
+    /// probability=0.1, seed=N, after=N (not the first N), times=N (at most N times). Faults: error=EIO,
+    /// delay=20ms (holds up the whole queue), flip (one byte), short=BYTES, never (no answer), reorder,
+    /// die. The same seed strikes the same requests.
+    #[arg(long = "fault", value_name = "RULE")]
+    pub(crate) faults: Vec<FaultRule>,
     /// Seconds a stop may take before requests are given up.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     pub(crate) stop_timeout: Duration,
