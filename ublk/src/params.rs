@@ -5,9 +5,12 @@
 //! for but follow from [`Capabilities`]: a device that promises a flush its target has not got loses
 //! data, and one that promises none while the target has a cache does too.
 
-use thiserror::Error;
+mod zoned;
 
-use crate::target::Capabilities;
+use thiserror::Error;
+pub use zoned::ZoneParamsError;
+
+use crate::target::{Capabilities, ZoneGeometry};
 use crate::uapi::{Attrs, ParamBasic, ParamDiscard, Params, SECTOR_BYTES};
 
 /// Largest request of a device in copy mode. The driver knows no limit but the field; ours keeps a
@@ -82,6 +85,9 @@ pub enum ParamsError {
         /// The logical block.
         logical: u32,
     },
+    /// The target's zones are impossible.
+    #[error(transparent)]
+    Zones(#[from] ZoneParamsError),
 }
 
 /// Builds [`Params`] for a target.
@@ -95,6 +101,7 @@ pub struct ParamsBuilder {
     io_opt_bytes: Option<u32>,
     max_io_bytes: u32,
     read_only: bool,
+    zoned: Option<ZoneGeometry>,
     page_bytes: u32,
 }
 
@@ -110,6 +117,7 @@ impl ParamsBuilder {
             io_opt_bytes: None,
             max_io_bytes: MAX_IO_BYTES_DEFAULT,
             read_only: false,
+            zoned: None,
             page_bytes: u32::try_from(crate::sys::page_size_bytes()).unwrap_or(4096),
         }
     }
@@ -157,6 +165,14 @@ impl ParamsBuilder {
         self
     }
 
+    /// The target's zones, if it has any ([`Target::zoned`](crate::target::Target::zoned)). The device
+    /// must then be added with [`Features::ZONED`](crate::uapi::Features::ZONED).
+    #[must_use]
+    pub fn zoned(mut self, zoned: Option<ZoneGeometry>) -> Self {
+        self.zoned = zoned;
+        self
+    }
+
     /// Checks everything the kernel would, and gives the parameters for SET_PARAMS.
     ///
     /// # Errors
@@ -164,7 +180,7 @@ impl ParamsBuilder {
     pub fn build(&self) -> Result<Params, ParamsError> {
         let logical = self.logical_block_bytes;
         let basic = self.basic()?;
-        let params = Params::new(basic);
+        let params = self.add_zones(Params::new(basic))?;
         let Capabilities { discard, write_zeroes, .. } = self.capabilities;
         let writable = !basic.attrs.contains(Attrs::READ_ONLY);
         if !writable || !(discard || write_zeroes) {
@@ -189,6 +205,14 @@ impl ParamsBuilder {
             max_discard_segments: u16::from(discard),
             reserved0: 0,
         }))
+    }
+
+    fn add_zones(&self, mut params: Params) -> Result<Params, ParamsError> {
+        let Some(geometry) = self.zoned else { return Ok(params) };
+        let logical = self.logical_block_bytes;
+        let (zoned, chunk) = zoned::build(geometry, self.size_bytes, logical, self.page_bytes)?;
+        params.basic.chunk_sectors = chunk;
+        Ok(params.with_zoned(zoned))
     }
 
     fn basic(&self) -> Result<ParamBasic, ParamsError> {

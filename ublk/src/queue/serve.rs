@@ -162,7 +162,7 @@ fn serve_one<P: Port, T: Target + ?Sized>(
     // A target that panicked may have broken its own invariants, as with any lock it held: that is its
     // business. Nothing of ours is half changed, for it has only the bytes.
     let decided = catch_unwind(AssertUnwindSafe(|| {
-        let answer = Answer::from(execute(target, &descriptor, target.size_bytes(), buffer));
+        let answer = execute(target, &descriptor, target.size_bytes(), buffer);
         (answer, target.before_commit(&finished(queue, tag, &descriptor, answer.result)))
     }));
     match decided {

@@ -15,7 +15,7 @@ use crate::ctrl::{Control, OpenError};
 use crate::device::{Configured, Device, DeviceError, DeviceSpec, Live, StartProgress, Starting};
 use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder, ParamsError};
 use crate::queue::QueueTicket;
-use crate::target::Target;
+use crate::target::{Target, ZonedTarget};
 use crate::uapi::Features;
 
 /// How long the start waits for the kernel at a time before it looks at its queues again. Only while
@@ -207,14 +207,22 @@ impl ServerBuilder {
     /// # Errors
     /// [`StartError`]; the device is gone and its threads have ended, unless the error says otherwise.
     pub fn start(self) -> Result<Server, StartError> {
+        let zoned = self.target.zoned().map(ZonedTarget::geometry);
+        let mut spec = self.spec;
+        if zoned.is_some() {
+            // The driver wants a mode in which it copies nothing itself, because an append's commit has
+            // no room for a buffer; and a report has to be written by the server, which zero copy cannot.
+            spec.features |= Features::ZONED | Features::USER_COPY;
+        }
         let mut params = ParamsBuilder::new(self.target.size_bytes(), self.target.capabilities())
-            .max_io_bytes(self.spec.max_io_bytes)
+            .zoned(zoned)
+            .max_io_bytes(spec.max_io_bytes)
             .read_only(self.read_only);
         if let Some(bytes) = self.logical_block_bytes {
             params = params.logical_block_bytes(bytes);
         }
         let params = params.build()?;
-        let device = Device::add(Control::open()?, &self.spec)?;
+        let device = Device::add(Control::open()?, &spec)?;
         let mut device = device.set_params(&params)?;
         let tickets = device.open_queues()?;
         let counters: Vec<_> = tickets.iter().map(QueueTicket::counters).collect();

@@ -7,6 +7,7 @@
 //! [`Target::before_commit`].
 
 mod rule;
+mod zones;
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 pub use rule::{DELAY_MAX, Fault, FaultRule, FaultRuleError};
 
-use super::{Capabilities, CommitDecision, Extents, Finished, Op, Target};
+use super::{Capabilities, CommitDecision, Extents, Finished, Op, Target, ZonedTarget};
 
 /// A target whose requests meet faults.
 #[derive(Debug)]
@@ -157,6 +158,10 @@ impl<T: Target> Target for FaultTarget<T> {
     ) -> io::Result<()> {
         self.before(op, offset_bytes, u64::from(len_bytes))?;
         self.inner.extents(op, offset_bytes, len_bytes, extents)
+    }
+
+    fn zoned(&self) -> Option<&dyn ZonedTarget> {
+        self.inner.zoned().map(|_| self as &dyn ZonedTarget)
     }
 
     fn before_commit(&self, finished: &Finished) -> CommitDecision {

@@ -43,6 +43,8 @@ mod file;
 mod null;
 mod ram;
 mod stripe;
+mod zone;
+mod zoned;
 
 use std::fs::File;
 use std::io;
@@ -61,6 +63,8 @@ pub use file::{FileOptions, FileTarget, FileTargetError};
 pub use null::NullTarget;
 pub use ram::{RamTarget, RamTargetError};
 pub use stripe::{StripeTarget, StripeTargetError};
+pub use zone::{Zone, ZoneAction, ZoneCondition, ZoneGeometry, ZonedTarget};
+pub use zoned::{ZonedRamError, ZonedRamOptions, ZonedRamTarget};
 
 pub use crate::uapi::Op;
 
@@ -147,6 +151,11 @@ pub trait Target: Send + Sync {
         Err(errno::unsupported())
     }
 
+    /// The door to its zones, where it has some: the device is then a host-managed zoned one.
+    fn zoned(&self) -> Option<&dyn ZonedTarget> {
+        None
+    }
+
     /// A seam for fault injection: called with the result of each request before it goes to the kernel.
     /// The default commits it. Tests of a harness override it to lie, or to never answer; nothing else
     /// should.
@@ -196,6 +205,10 @@ impl<T: Target + ?Sized> Target for std::sync::Arc<T> {
         extents: &mut Extents,
     ) -> io::Result<()> {
         (**self).extents(op, offset_bytes, len_bytes, extents)
+    }
+
+    fn zoned(&self) -> Option<&dyn ZonedTarget> {
+        (**self).zoned()
     }
 
     fn before_commit(&self, finished: &Finished) -> CommitDecision {

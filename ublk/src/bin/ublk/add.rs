@@ -7,7 +7,7 @@ use ublk::queue::CounterSnapshot;
 use ublk::server::{Server, ServerBuilder, StartError, StopReport, Wake};
 use ublk::target::{
     CowTarget, CowTargetError, FaultTarget, FileOptions, FileTarget, FileTargetError, NullTarget,
-    RamTarget, StripeTarget, Target,
+    RamTarget, StripeTarget, Target, ZonedRamOptions, ZonedRamTarget,
 };
 
 use crate::cli::{AddArgs, CommonArgs, TargetArgs};
@@ -52,6 +52,15 @@ pub(crate) fn run(args: AddArgs) -> Result<(), Failure> {
         TargetArgs::File { path, size, direct, common } => {
             let target = open_file(path, size, direct, &common)?;
             serve("file", target, &common)
+        }
+        TargetArgs::Zoned { size, zone_size, conventional, max_open, max_active, common } => {
+            let options = ZonedRamOptions::new(size)
+                .zone_bytes(zone_size)
+                .conventional_zones(conventional)
+                .max_open_zones(max_open)
+                .max_active_zones(max_active);
+            let target = ZonedRamTarget::new(options).map_err(Failure::usage)?;
+            serve("zoned", target, &common)
         }
         TargetArgs::Cow { base, overlay, cluster_size, common } => {
             let target =

@@ -70,6 +70,26 @@ pub(crate) enum TargetArgs {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// A host-managed zoned disk in memory.
+    Zoned {
+        /// Size of the device, whole zones.
+        #[arg(long, value_parser = size::parse, default_value = "1G")]
+        size: u64,
+        /// Size of each zone, a power of two.
+        #[arg(long, value_parser = size::parse, default_value = "64M")]
+        zone_size: u64,
+        /// Zones, from the first on, that can be written anywhere.
+        #[arg(long, value_name = "ZONES", default_value_t = 0)]
+        conventional: u32,
+        /// Zones that may be open at once; 0 for no limit.
+        #[arg(long, value_name = "ZONES", default_value_t = 0)]
+        max_open: u32,
+        /// Zones that may be open or partly written at once; 0 for no limit.
+        #[arg(long, value_name = "ZONES", default_value_t = 0)]
+        max_active: u32,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
     /// Shows a file that is never written, and keeps what is written in another (copy-on-write).
     Cow {
         /// The file to show.

@@ -235,7 +235,7 @@ impl Trial {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+        cases: 64, failure_persistence: None, ..ProptestConfig::default()
     })]
 
     #[test]

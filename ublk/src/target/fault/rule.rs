@@ -53,7 +53,7 @@ impl Fault {
     /// Whether it can happen to such a request.
     fn concerns(&self, op: Op, len_bytes: u64) -> bool {
         match self {
-            Self::Flip => matches!(op, Op::Read | Op::Write),
+            Self::Flip => matches!(op, Op::Read | Op::Write | Op::ZoneAppend),
             Self::Short(bytes) => {
                 matches!(op, Op::Read | Op::Write) && len_bytes > u64::from(*bytes)
             }

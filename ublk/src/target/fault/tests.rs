@@ -101,3 +101,25 @@ fn data_that_is_to_be_spoiled_has_to_come_by() {
     assert!(!wrap("flip").capabilities().ignores_data);
     assert!(!wrap("short=512").capabilities().ignores_data);
 }
+
+#[test]
+fn zones_are_there_if_the_target_has_them_and_meet_faults_too() {
+    use crate::target::{ZoneAction, ZonedRamOptions, ZonedRamTarget};
+    assert!(faulty(&[]).zoned().is_none());
+    let zoned = |rule: &str| {
+        let options = ZonedRamOptions::new(1 << 20).zone_bytes(64 << 10);
+        FaultTarget::new(ZonedRamTarget::new(options).unwrap(), vec![rule.parse().unwrap()])
+    };
+    let disk = zoned("op=zone-reset,sectors=128-255,error=EIO");
+    let zones = disk.zoned().unwrap();
+    assert_eq!(zones.geometry().zone_bytes, 64 << 10);
+    zones.manage(ZoneAction::Reset, 0).unwrap();
+    assert!(zones.manage(ZoneAction::Reset, 64 << 10).is_err());
+    let disk = zoned("op=zone-append,flip");
+    disk.zoned().unwrap().append(0, &[5; 512], false).unwrap();
+    let mut bytes = [0; 512];
+    disk.read(0, &mut bytes).unwrap();
+    assert_eq!(bytes.iter().filter(|byte| **byte != 5).count(), 1);
+    let disk = zoned("op=report-zones,error=EIO");
+    assert!(disk.zoned().unwrap().report(0, 1, &mut |_| {}).is_err());
+}
