@@ -4,7 +4,7 @@
 //! it, and the canaries that cost a virtual machine come last.
 
 use crate::scenario::Scenario;
-use crate::{canary, data, lifecycle, startup};
+use crate::{canary, data, lifecycle, startup, targets};
 
 /// All scenarios, in run order.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -14,6 +14,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         .into_iter()
         .chain(startup::SCENARIOS.iter().copied().flatten())
         .chain(data::SCENARIOS.iter().copied().flatten())
+        .chain(targets::SCENARIOS.iter().copied().flatten())
         .chain(lifecycle)
         .chain(canary::SCENARIOS)
 }

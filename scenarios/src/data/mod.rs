@@ -7,7 +7,7 @@ mod durability;
 mod filesystem;
 mod fio;
 mod options;
-mod scattered;
+pub(crate) mod scattered;
 
 use crate::Scenario;
 
