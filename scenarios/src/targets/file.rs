@@ -79,7 +79,7 @@ fn punches_holes(context: &mut Context) -> Result<String, Stop> {
     let md5 = reference.check_device(context, &device, "after all of it")?;
     drop(device);
     server.stop(context)?;
-    Ok(format!("{} of {SIZE} bytes held, MD5 {md5}", held))
+    Ok(format!("{held} of {SIZE} bytes held, MD5 {md5}"))
 }
 
 fn direct_on_large_blocks(context: &mut Context) -> Result<String, Stop> {

@@ -1,5 +1,6 @@
 //! Does each ready target do what its name says, seen from the block device and from the files below?
 
+mod answers;
 mod cow;
 mod fault;
 mod file;
@@ -16,7 +17,7 @@ use crate::signature::{SECTOR_BYTES, fill};
 
 /// The group, in the order in which it is run.
 pub const SCENARIOS: &[&[Scenario]] =
-    &[file::SCENARIOS, stripe::SCENARIOS, cow::SCENARIOS, fault::SCENARIOS, zoned::SCENARIOS];
+&[file::SCENARIOS, stripe::SCENARIOS, cow::SCENARIOS, fault::SCENARIOS, answers::SCENARIOS, zoned::SCENARIOS];
 
 /// `ublkbN`, as sysfs calls it.
 fn name_of(server: &ServerProcess) -> String {

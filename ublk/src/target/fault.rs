@@ -6,6 +6,7 @@
 //! answer (`never`, `reorder`, a short read) happen in the seam behind it,
 //! [`Target::before_commit`].
 
+mod language;
 mod rule;
 mod zones;
 
@@ -13,7 +14,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use rule::{DELAY_MAX, Fault, FaultRule, FaultRuleError};
+pub use language::FaultRuleError;
+pub use rule::{DELAY_MAX, Fault, FaultRule};
 
 use super::{Capabilities, CommitDecision, Extents, Finished, Op, Target, ZonedTarget};
 

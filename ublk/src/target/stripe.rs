@@ -107,6 +107,13 @@ impl<T: Target> StripeTarget<T> {
         Ok(Self { members, chunk_bytes, size_bytes, files_before })
     }
 
+    /// Serves no more than that, if the members allow more: rows are whole, sizes need not be.
+    #[must_use]
+    pub fn at_most(mut self, size_bytes: u64) -> Self {
+        self.size_bytes = self.size_bytes.min(size_bytes);
+        self
+    }
+
     /// The bytes of one row: a chunk of each member.
     fn row_bytes(&self) -> u64 {
         self.chunk_bytes * self.members.len() as u64

@@ -26,6 +26,7 @@ fn chunks_go_to_the_members_in_turn() {
 fn the_smallest_member_decides_and_only_whole_chunks_count() {
     let stripe = StripeTarget::new(ramdisks(&[1 << 20, (1 << 19) + 100]), 64 << 10).unwrap();
     assert_eq!(stripe.size_bytes(), 2 * (1 << 19));
+    assert_eq!(stripe.at_most(1_000_448).size_bytes(), 1_000_448);
 }
 
 #[test]
