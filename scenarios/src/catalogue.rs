@@ -4,7 +4,7 @@
 //! it, and the canaries that cost a virtual machine come last.
 
 use crate::scenario::Scenario;
-use crate::{abi, canary, command, data, lifecycle, modes, recovery, startup};
+use crate::{abi, canary, command, data, lifecycle, modes, recovery, startup, targets};
 
 /// All scenarios, in run order.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -16,6 +16,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         .chain(abi::SCENARIOS.iter().copied().flatten())
         .chain(data::SCENARIOS.iter().copied().flatten())
         .chain(modes::SCENARIOS.iter().copied().flatten())
+        .chain(targets::SCENARIOS.iter().copied().flatten())
         .chain(lifecycle)
         .chain(recovery::SCENARIOS.iter().copied().flatten())
         .chain(command::SCENARIOS.iter().copied().flatten())

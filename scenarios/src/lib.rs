@@ -26,6 +26,7 @@ pub mod rig;
 pub mod scenario;
 pub mod signature;
 pub mod startup;
+pub mod targets;
 pub mod workload;
 
 pub use context::{Context, Stop};

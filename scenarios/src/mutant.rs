@@ -7,8 +7,7 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ublk::target::{Capabilities, CommitDecision, Target};
-use ublk::uapi::Op;
+use ublk::target::{Capabilities, CommitDecision, Finished, Target};
 
 /// One deliberate bug.
 #[derive(Clone, Copy, Debug)]
@@ -105,11 +104,11 @@ impl<T: Target> Target for Mutant<T> {
         self.inner.write_zeroes(offset_bytes, len_bytes, may_unmap)
     }
 
-    fn before_commit(&self, _queue: u16, _tag: u16, _op: Op, result: i32) -> CommitDecision {
+    fn before_commit(&self, finished: &Finished) -> CommitDecision {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         match self.bug {
             Bug::NeverComplete { request } if request == number => CommitDecision::Never,
-            _ => CommitDecision::Commit(result),
+            _ => CommitDecision::Commit(finished.result),
         }
     }
 }

@@ -11,14 +11,16 @@ mod discard;
 mod error;
 mod integrity;
 mod segment;
+mod zoned;
 
 pub use devt::DeviceNumbers;
 pub use discard::DiscardLimits;
 pub use error::ParamsError;
 pub use integrity::{Checksum, IntegrityOptions};
 pub use segment::SegmentLimits;
+pub use zoned::ZoneParamsError;
 
-use crate::target::Capabilities;
+use crate::target::{Capabilities, ZoneGeometry};
 use crate::uapi::{Features, ParamTypes, Params};
 
 /// Largest request of a device in copy mode. The driver knows no limit but the field; ours keeps a
@@ -45,6 +47,7 @@ pub struct ParamsBuilder {
     dma_alignment_bytes: Option<u32>,
     segments: Option<SegmentLimits>,
     integrity: Option<IntegrityOptions>,
+    zoned: Option<ZoneGeometry>,
     page_bytes: u32,
 }
 
@@ -67,6 +70,7 @@ impl ParamsBuilder {
             dma_alignment_bytes: None,
             segments: None,
             integrity: None,
+            zoned: None,
             page_bytes: u32::try_from(crate::sys::page_size_bytes()).unwrap_or(4096),
         }
     }
@@ -164,6 +168,14 @@ impl ParamsBuilder {
         self
     }
 
+    /// The target's zones, if it has any ([`Target::zoned`](crate::target::Target::zoned)). The device needs
+    /// [`Features::ZONED`](crate::uapi::Features::ZONED).
+    #[must_use]
+    pub fn zoned(mut self, zoned: Option<ZoneGeometry>) -> Self {
+        self.zoned = zoned;
+        self
+    }
+
     /// Checks everything the kernel would, and gives the parameters for SET_PARAMS.
     ///
     /// # Errors
@@ -182,6 +194,12 @@ impl ParamsBuilder {
         }
         if let Some(options) = self.integrity {
             params = params.with_integrity(options.group(self.logical_block_bytes)?);
+        }
+        if let Some(geometry) = self.zoned {
+            let (size, page) = (self.size_bytes, self.page_bytes);
+            let (zoned, chunk) = zoned::build(geometry, size, self.logical_block_bytes, page)?;
+            params.basic.chunk_sectors = chunk;
+            params = params.with_zoned(zoned);
         }
         Ok(params)
     }

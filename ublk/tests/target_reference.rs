@@ -2,7 +2,9 @@
 //! the same bytes. The reference starts as zeroes, as a device does.
 
 use proptest::prelude::*;
-use ublk::target::{FileOptions, FileTarget, NullTarget, RamTarget, Target};
+use ublk::target::{
+    CowTarget, FileOptions, FileTarget, NullTarget, RamTarget, StripeTarget, Target,
+};
 
 /// Two regions of the ramdisk and a bit, so that requests cross its locks.
 const SIZE: u64 = (8 << 20) + 12_288;
@@ -73,7 +75,7 @@ fn compare(target: &dyn Target, operations: &[Operation]) -> Result<(), TestCase
             }
             Operation::Discard { at, len } => {
                 if target.capabilities().discard {
-                    // Both targets read a discarded range as zeroes.
+                    // All targets read a discarded range as zeroes.
                     target.discard(at, len).map_err(|error| failed(&error))?;
                     reference[at as usize..][..len as usize].fill(0);
                 }
@@ -82,6 +84,7 @@ fn compare(target: &dyn Target, operations: &[Operation]) -> Result<(), TestCase
         }
     }
     let mut whole = vec![0xEE; SIZE as usize];
+    // A target may be larger than asked for, never smaller.
     target.read(0, &mut whole).map_err(|error| failed(&error))?;
     prop_assert!(whole == reference, "the whole device differs at the end");
     Ok(())
@@ -104,6 +107,40 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let options = FileOptions::new(dir.path().join("disk")).size_bytes(SIZE);
         compare(&FileTarget::open(options).unwrap(), &operations)?;
+    }
+
+    #[test]
+    fn a_cow_over_zeroes_is_a_vector(
+        operations in prop::collection::vec(operation(), 1..60),
+        cluster_shift in 12_u32..=21,
+    ) {
+        let overlay = RamTarget::new(1 << 30).unwrap();
+        compare(&CowTarget::new(NullTarget::new(SIZE), overlay, 1 << cluster_shift).unwrap(), &operations)?;
+    }
+
+    #[test]
+    fn a_stripe_of_ramdisks_is_a_vector(
+        operations in prop::collection::vec(operation(), 1..60),
+        (members, chunk_shift) in (2_u64..=6, 16_u32..=20),
+    ) {
+        // As large as need be, whatever part of the last row is left over.
+        let member_bytes = SIZE.div_ceil(members).next_multiple_of(1 << chunk_shift);
+        let disks = (0..members).map(|_| RamTarget::new(member_bytes).unwrap()).collect();
+        compare(&StripeTarget::new(disks, 1 << chunk_shift).unwrap(), &operations)?;
+    }
+
+    #[test]
+    fn a_stripe_of_files_is_a_vector(
+        operations in prop::collection::vec(operation(), 1..30),
+        (members, chunk_shift) in (2_u64..=4, 12_u32..=17),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let member_bytes = SIZE.div_ceil(members).next_multiple_of(1 << chunk_shift);
+        let files = (0..members).map(|member| {
+            let options = FileOptions::new(dir.path().join(member.to_string()));
+            FileTarget::open(options.size_bytes(member_bytes)).unwrap()
+        });
+        compare(&StripeTarget::new(files.collect(), 1 << chunk_shift).unwrap(), &operations)?;
     }
 }
 

@@ -23,7 +23,7 @@ use crate::workspace::{self, GuestPrograms};
 /// Loaded before the agent starts, on every kernel.
 const MODULES_AT_BOOT: &[&str] = &["virtio_pci", "virtio_console", "ublk_drv"];
 /// In the image where the kernel has them; loaded by the scenario that needs one.
-const MODULES_ON_DEMAND: &[&str] = &["null_blk", "ext4", "loop"];
+const MODULES_ON_DEMAND: &[&str] = &["null_blk", "ext4", "loop", "btrfs"];
 
 /// The tools of this run.
 pub(crate) struct Workshop {
@@ -229,8 +229,13 @@ impl Workshop {
     fn tools(&self, more: &[&str]) -> Result<Userland, Error> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let request = UserlandRequest {
-            packages: words(&[&["e2fsprogs", "util-linux", "busybox-static"], more].concat()),
-            programs: words(&[&["mkfs.ext4", "e2fsck", "blkdiscard", "busybox"], more].concat()),
+            packages: words(
+                &[&["e2fsprogs", "btrfs-progs", "util-linux", "busybox-static"], more].concat(),
+            ),
+            programs: words(
+                &[&["mkfs.ext4", "e2fsck", "mkfs.btrfs", "blkdiscard", "blkzone", "busybox"], more]
+                    .concat(),
+            ),
             data: words(&["etc/mke2fs.conf"]),
             family: None,
         };

@@ -26,12 +26,38 @@ const SHRINK_STEPS_MAX: u32 = 40;
 /// What a scattered scenario varies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
+    /// The subcommand of `ublk add`.
     pub(crate) target: &'static str,
     pub(crate) queues: u16,
     pub(crate) depth: u16,
     pub(crate) block_bytes: u32,
     /// Further options of `ublk add`.
     pub(crate) options: &'static [&'static str],
+}
+
+impl Setup {
+    /// Arguments that only its target has. The files below are made anew each time.
+    fn own_arguments(self) -> Result<Vec<String>, Stop> {
+        let fresh = |name: &str| {
+            let path = format!("/tmp/{name}-{}", std::process::id());
+            let _ = std::fs::remove_file(&path);
+            path
+        };
+        let size = || ["--size".to_owned(), DEVICE_BYTES.to_string()].into_iter();
+        Ok(match self.target {
+            "file" => size().chain(["--path".into(), fresh("backing")]).collect(),
+            "stripe" => {
+                let member = |number| ["--path".to_owned(), fresh(&format!("member-{number}"))];
+                size().chain((0..3).flat_map(member)).collect()
+            }
+            "cow" => {
+                let (base, overlay) = (fresh("base"), fresh("overlay"));
+                std::fs::File::create(&base)?.set_len(DEVICE_BYTES)?;
+                ["--base".into(), base, "--overlay".into(), overlay].into()
+            }
+            _ => size().collect(),
+        })
+    }
 }
 
 macro_rules! scattered {
@@ -116,15 +142,12 @@ struct Subject {
 
 impl Subject {
     fn start(context: &mut Context, setup: Setup) -> Result<Self, Stop> {
-        let backing = format!("/tmp/backing-{}", std::process::id());
-        let _ = std::fs::remove_file(&backing);
+        let own = setup.own_arguments()?;
         let (queues, depth) = (setup.queues.to_string(), setup.depth.to_string());
-        let (block, size) = (setup.block_bytes.to_string(), DEVICE_BYTES.to_string());
-        let mut arguments = vec![setup.target, "--size", &size, "--queues", &queues];
-        arguments.extend(["--depth", &depth, "--block-size", &block]);
-        if setup.target == "file" {
-            arguments.extend(["--path", &backing]);
-        }
+        let block = setup.block_bytes.to_string();
+        let mut arguments = vec![setup.target, "--queues", &queues, "--depth", &depth];
+        arguments.extend(["--block-size", &block]);
+        arguments.extend(own.iter().map(String::as_str));
         arguments.extend(setup.options);
         let server = ServerProcess::start(context, &arguments)?;
         let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::ZoneParamsError;
 use crate::uapi::{Features, ParamTypes};
 
 /// Why there are no such parameters.
@@ -82,6 +83,9 @@ pub enum ParamsError {
         /// What it has not got.
         operation: &'static str,
     },
+    /// The target's zones are impossible.
+    #[error(transparent)]
+    Zones(#[from] ZoneParamsError),
     /// A group that means something only on devices with a feature.
     #[error("{group} parameters need a device with {feature}")]
     NeedsFeature {

@@ -1,6 +1,6 @@
 //! What a request asks for, decoded once from the copied descriptor.
 
-use crate::uapi::{IoDesc, IoFlags, Op, SECTOR_BYTES};
+use crate::uapi::{BlkZone, IoDesc, IoFlags, Op, SECTOR_BYTES};
 
 /// A request, in the units of the block layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Descriptor {
     pub op: Op,
     /// The first sector. A sector is 512 bytes, whatever the logical block is.
     pub start_sector: u64,
-    /// How many sectors; 0 for a flush.
+    /// How many sectors; 0 for a flush. Of a report of zones: how many zones.
     pub nr_sectors: u32,
     /// A write that must be durable on completion.
     pub fua: bool,
@@ -39,15 +39,19 @@ impl Descriptor {
         })
     }
 
-    /// The bytes it covers.
+    /// The bytes it covers; 0 for a report of zones, which counts zones instead of sectors.
     pub fn len_bytes(&self) -> u64 {
-        u64::from(self.nr_sectors) * SECTOR_BYTES
+        match self.op {
+            Op::ReportZones => 0,
+            _ => u64::from(self.nr_sectors) * SECTOR_BYTES,
+        }
     }
 
     /// The bytes it moves through the tag's buffer: none for a flush, a discard or a write-zeroes.
     pub fn data_len_bytes(&self) -> u64 {
         match self.op {
-            Op::Read | Op::Write => self.len_bytes(),
+            Op::Read | Op::Write | Op::ZoneAppend => self.len_bytes(),
+            Op::ReportZones => u64::from(self.nr_sectors) * size_of::<BlkZone>() as u64,
             _ => 0,
         }
     }
@@ -95,6 +99,15 @@ mod tests {
     fn a_flush_has_no_range_whatever_its_descriptor_says() {
         let flush = decode(2, 0, u64::MAX).unwrap();
         assert_eq!((flush.offset_bytes(), flush.len_bytes()), (Some(0), 0));
+    }
+
+    #[test]
+    fn a_report_moves_zones_and_an_append_moves_sectors() {
+        let report = decode(18, 3, 128).unwrap();
+        assert_eq!((report.len_bytes(), report.data_len_bytes()), (0, 192));
+        let append = decode(13, 3, 128).unwrap();
+        assert_eq!((append.len_bytes(), append.data_len_bytes()), (1536, 1536));
+        assert_eq!(decode(15, 0, 128).unwrap().data_len_bytes(), 0);
     }
 
     #[test]

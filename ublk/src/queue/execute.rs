@@ -1,26 +1,28 @@
 //! What a request means to a target: one call, with the bounds checked before it and the result put into
 //! the kernel's terms after it.
 
+mod zones;
+
 use std::io;
 
-use super::Descriptor;
+use super::{Answer, Descriptor};
 use crate::target::{Op, Target, errno_of};
 
-/// Does what a descriptor asks for and says what to commit: bytes, or a negative errno. A range outside
-/// of `size_bytes`, or one that `buffer` does not match, is EIO and never reaches the target.
+/// Does what a descriptor asks for and says what to commit. A range outside of `size_bytes`, or one that
+/// `buffer` does not match, is EIO and never reaches the target.
 pub fn execute<T: Target + ?Sized>(
     target: &T,
     descriptor: &Descriptor,
     size_bytes: u64,
     buffer: &mut [u8],
-) -> i32 {
+) -> Answer {
     let len = descriptor.len_bytes();
-    let Some(offset) = descriptor.offset_bytes() else { return -libc::EIO };
+    let Some(offset) = descriptor.offset_bytes() else { return (-libc::EIO).into() };
     if descriptor.op != Op::Flush && offset.checked_add(len).is_none_or(|end| end > size_bytes) {
-        return -libc::EIO;
+        return (-libc::EIO).into();
     }
     if buffer.len() as u64 != descriptor.data_len_bytes() {
-        return -libc::EIO;
+        return (-libc::EIO).into();
     }
     let done: io::Result<()> = match descriptor.op {
         Op::Read => target.read(offset, buffer),
@@ -28,11 +30,15 @@ pub fn execute<T: Target + ?Sized>(
         Op::Flush => target.flush(),
         Op::Discard => target.discard(offset, len),
         Op::WriteZeroes => target.write_zeroes(offset, len, !descriptor.no_unmap),
-        _ => return -libc::EOPNOTSUPP,
+        Op::WriteSame => return (-libc::EOPNOTSUPP).into(),
+        _ => match target.zoned() {
+            Some(zoned) => return zones::execute(zoned, descriptor, size_bytes, buffer),
+            None => return (-libc::EOPNOTSUPP).into(),
+        },
     };
     match done {
-        Ok(()) if descriptor.op == Op::Flush => 0,
-        Ok(()) => i32::try_from(len).unwrap_or(i32::MAX),
-        Err(error) => -errno_of(&error),
+        Ok(()) if descriptor.op == Op::Flush => 0.into(),
+        Ok(()) => i32::try_from(len).unwrap_or(i32::MAX).into(),
+        Err(error) => (-errno_of(&error)).into(),
     }
 }

@@ -76,6 +76,16 @@ impl<'w, P: Port> Request<'w, P> {
         self.settle(answer)
     }
 
+    /// Answers after the request that is answered next, or before the worker waits; for fault injection
+    /// only.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub fn complete_after_next(mut self, answer: Answer) -> Result<(), QueueError> {
+        self.settled = true;
+        self.worker.hold_back(self.slot, &self.descriptor, answer, false)
+    }
+
     /// Never answers. The application waits until the server dies; for fault injection only.
     pub fn withhold(mut self) {
         self.settled = true;

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::task::{Outcome, Tasks, serve_by_extents};
 use super::worker::Event;
 use super::{Answer, AsyncRequest, Descriptor, Port, QueueError, Request, Worker, execute};
-use crate::target::{AsyncTarget, CommitDecision, Op, Target, errno_of};
+use crate::target::{AsyncTarget, CommitDecision, Finished, Op, Target, errno_of};
 
 impl<P: Port> Worker<P> {
     /// Serves until the kernel has ended every tag.
@@ -116,9 +116,20 @@ impl<P: Port> Worker<P> {
 
 async fn extents_outcome<T: Target + ?Sized>(target: &T, request: AsyncRequest) -> Outcome {
     let answer = serve_by_extents(target, &request).await;
-    let op = request.op();
-    let decision = target.before_commit(request.queue_id(), request.tag(), op, answer.result);
-    Outcome { answer, decision }
+    let (queue, tag) = (request.queue_id(), request.tag());
+    let finished = finished(queue, tag, &request.descriptor(), answer.result);
+    Outcome { answer, decision: target.before_commit(&finished) }
+}
+
+fn finished(queue: u16, tag: u16, descriptor: &Descriptor, result: i32) -> Finished {
+    Finished {
+        queue,
+        tag,
+        op: descriptor.op,
+        offset_bytes: descriptor.offset_bytes().unwrap_or(u64::MAX),
+        len_bytes: descriptor.len_bytes(),
+        result,
+    }
 }
 
 async fn async_outcome<T: AsyncTarget + ?Sized>(target: &T, request: AsyncRequest) -> Outcome {
@@ -151,12 +162,15 @@ fn serve_one<P: Port, T: Target + ?Sized>(
     // A target that panicked may have broken its own invariants, as with any lock it held: that is its
     // business. Nothing of ours is half changed, for it has only the bytes.
     let decided = catch_unwind(AssertUnwindSafe(|| {
-        let answer = Answer::from(execute(target, &descriptor, target.size_bytes(), buffer));
-        (answer, target.before_commit(queue, tag, descriptor.op, answer.result))
+        let answer = execute(target, &descriptor, target.size_bytes(), buffer);
+        (answer, target.before_commit(&finished(queue, tag, &descriptor, answer.result)))
     }));
     match decided {
         Ok((answer, CommitDecision::Commit(result))) => {
             request.complete_with(Answer { result, ..answer })
+        }
+        Ok((answer, CommitDecision::CommitAfterNext(result))) => {
+            request.complete_after_next(Answer { result, ..answer })
         }
         Ok((_, CommitDecision::Never)) => {
             request.withhold();

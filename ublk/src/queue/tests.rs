@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::double::{Answered, Double, Work};
 use super::worker::Lane;
 use super::*;
-use crate::target::{Capabilities, CommitDecision, Op, RamTarget, Target};
+use crate::target::{Capabilities, CommitDecision, Finished, Op, RamTarget, Target};
 use crate::uapi::IoDesc;
 
 const BUFFER: usize = 64 << 10;
@@ -184,12 +184,13 @@ impl Target for Bad {
         Ok(())
     }
 
-    fn before_commit(&self, queue: u16, _tag: u16, op: Op, result: i32) -> CommitDecision {
-        assert_eq!(queue, 3);
-        match (op, result) {
+    fn before_commit(&self, finished: &Finished) -> CommitDecision {
+        assert_eq!(finished.queue, 3);
+        match (finished.op, finished.result) {
             (Op::Write, 512) => CommitDecision::Never,
             (Op::Write, 1024) => CommitDecision::Commit(-libc::EROFS),
-            _ => CommitDecision::Commit(result),
+            (Op::Write, 2048) => CommitDecision::CommitAfterNext(2048),
+            (_, result) => CommitDecision::Commit(result),
         }
     }
 }
@@ -213,6 +214,26 @@ fn the_seam_can_lie_and_a_withheld_tag_holds_the_queue_until_it_is_killed() {
     let results: Vec<i32> = answers.iter().map(|answer| answer.result).collect();
     assert_eq!(results, [-libc::EROFS, 512]);
     assert_eq!(counters.withheld, 1);
+}
+
+#[test]
+fn an_answer_that_is_held_back_comes_after_the_next_one_or_before_the_queue_waits() {
+    let requests = || vec![work(1, 8, 4), work(0, 8, 1), work(0, 9, 2)];
+    for (batch, expected) in [
+        // All at once: the read goes first. One at a time: there is no next one, and no hang either.
+        (3, [512, 2048, 1024]),
+        (1, [2048, 512, 1024]),
+    ] {
+        let (ended, answers, counters) = run(&Bad, 3, requests(), |double| double.batch = batch);
+        ended.unwrap();
+        let results: Vec<i32> = answers.iter().map(|answer| answer.result).collect();
+        assert_eq!(results, expected, "batches of {batch}");
+        assert_eq!((counters.writes, counters.reads), (1, 2));
+    }
+    // Two in a row: the first has waited long enough when the second is held back.
+    let (ended, answers, _) = run(&Bad, 3, vec![work(1, 8, 4), work(1, 16, 4)], |_| {});
+    ended.unwrap();
+    assert_eq!(answers.len(), 2);
 }
 
 #[test]

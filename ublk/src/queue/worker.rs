@@ -49,6 +49,16 @@ struct Slot {
     lane: u16,
 }
 
+/// An answer that waits for another one to go first.
+#[derive(Clone, Copy, Debug)]
+struct HeldBack {
+    slot: u32,
+    descriptor: Descriptor,
+    answer: Answer,
+    /// The request's bytes are where they belong.
+    moved: bool,
+}
+
 /// Something that happened to a worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
@@ -72,6 +82,8 @@ pub struct Worker<P: Port = KernelPort> {
     killed: bool,
     /// Only where latencies are wanted.
     latency: Option<Recorder>,
+    /// An answer that goes out after the next one, or before a wait. Only fault injection makes one.
+    held_back: Option<HeldBack>,
     /// What went wrong where no error could be returned: while a request was dropped.
     failed: Option<QueueError>,
 }
@@ -94,6 +106,7 @@ impl<P: Port> Worker<P> {
             slots,
             owned: 0,
             killed: false,
+            held_back: None,
             failed: None,
         }
     }
@@ -200,6 +213,7 @@ impl<P: Port> Worker<P> {
             if self.alive == 0 {
                 return Ok(None);
             }
+            self.let_go()?;
             self.enter(1)?;
         }
     }
@@ -297,7 +311,34 @@ impl<P: Port> Worker<P> {
         let committed = self.slots[slot as usize].tag.commit(answer.result, answer.append_sector);
         let command = committed.map_err(|source| self.tag_error(slot, source))?;
         self.owned -= 1;
-        self.push(slot, command)
+        self.push(slot, command)?;
+        if self.held_back.is_some() { self.let_go() } else { Ok(()) }
+    }
+
+    /// Keeps an answer until after the next one; `moved` says that the bytes are where they belong. An
+    /// answer that is kept already has waited long enough.
+    pub(super) fn hold_back(
+        &mut self,
+        slot: u32,
+        descriptor: &Descriptor,
+        answer: Answer,
+        moved: bool,
+    ) -> Result<(), QueueError> {
+        self.let_go()?;
+        self.held_back = Some(HeldBack { slot, descriptor: *descriptor, answer, moved });
+        Ok(())
+    }
+
+    fn let_go(&mut self) -> Result<(), QueueError> {
+        match self.held_back.take() {
+            Some(HeldBack { slot, descriptor, answer, moved: true }) => {
+                self.settle(slot, &descriptor, answer)
+            }
+            Some(HeldBack { slot, descriptor, answer, moved: false }) => {
+                self.answer(slot, &descriptor, answer)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Keeps an error for the next call that can return one. The first is the cause.

@@ -22,7 +22,7 @@ use crate::device::{
 };
 use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder, ParamsError};
 use crate::queue::{KillSwitch, LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
-use crate::target::Target;
+use crate::target::{Target, ZonedTarget};
 use crate::uapi::{Features, Params};
 
 /// How long the start waits for the kernel at a time before it looks at its queues again. Only while
@@ -145,7 +145,9 @@ impl std::fmt::Debug for ServerBuilder {
 
 impl ServerBuilder {
     pub(super) fn new(door: Arc<dyn Door>) -> Self {
-        let params = ParamsBuilder::new(door.target().size_bytes(), door.target().capabilities());
+        let target = door.target();
+        let params = ParamsBuilder::new(target.size_bytes(), target.capabilities())
+            .zoned(target.zoned().map(ZonedTarget::geometry));
         Self {
             door,
             target_name: "custom".into(),
@@ -362,7 +364,13 @@ impl ServerBuilder {
     /// Adds the flags that the recovery, the data mode and the privilege stand for. The device checks all of them.
     fn settle_features(&mut self, control: &mut Control) -> Result<(), DeviceError> {
         self.spec.features |= self.recovery.features();
-        self.spec.features |= self.mode.features(&self.door.target().capabilities());
+        let target = self.door.target();
+        self.spec.features |= self.mode.features(&target.capabilities());
+        if target.zoned().is_some() {
+            // The driver wants a mode in which it copies nothing itself, because an append's commit has
+            // no room for a buffer; and a report has to be written by the server, which zero copy cannot.
+            self.spec.features |= Features::ZONED | Features::USER_COPY;
+        }
         if self.batch {
             self.spec.features |= Features::BATCH_IO;
         }

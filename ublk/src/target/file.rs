@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -15,7 +16,7 @@ use thiserror::Error;
 
 pub use options::FileOptions;
 
-use super::{Capabilities, Target};
+use super::{Capabilities, Extent, Extents, Op, Target};
 use zero::Aligned;
 
 /// Why a file cannot back a device.
@@ -77,7 +78,7 @@ pub enum FileTargetError {
 /// With O_DIRECT a buffer must be aligned in memory too; the buffers of a queue are.
 #[derive(Debug)]
 pub struct FileTarget {
-    file: File,
+    file: Arc<File>,
     size_bytes: AtomicU64,
     /// Whether the file may be made longer, as a block device may not.
     can_grow: bool,
@@ -120,9 +121,11 @@ impl FileTarget {
             rotational: false,
             logical_block_bytes_min,
             discard_granularity_bytes: 4096,
+            extents: true,
             ..Capabilities::default()
         };
-        Ok(Self { file, size_bytes: AtomicU64::new(size_bytes), can_grow, capabilities })
+        let size_bytes = AtomicU64::new(size_bytes);
+        Ok(Self { file: Arc::new(file), size_bytes, can_grow, capabilities })
     }
 
     /// Zeroes by writing zeroes.
@@ -143,7 +146,7 @@ impl FileTarget {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         };
         loop {
-            match fallocate(&self.file, flags | FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len) {
+            match fallocate(&*self.file, flags | FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len) {
                 Err(nix::Error::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
                 Ok(()) => return Ok(()),
@@ -221,7 +224,7 @@ impl Target for FileTarget {
         if size_bytes < self.size_bytes() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file can only grow"));
         }
-        let mut end = &self.file;
+        let mut end = &*self.file;
         let actual_bytes = end.seek(SeekFrom::End(0))?;
         if size_bytes > actual_bytes {
             if !self.can_grow {
@@ -266,6 +269,26 @@ impl Target for FileTarget {
             Err(error) if is_unsupported(&error) => self.write_out_zeroes(offset_bytes, len_bytes),
             done => done,
         }
+    }
+
+    fn files(&self) -> Vec<Arc<File>> {
+        vec![Arc::clone(&self.file)]
+    }
+
+    fn extents(
+        &self,
+        _op: Op,
+        offset_bytes: u64,
+        len_bytes: u32,
+        extents: &mut Extents,
+    ) -> io::Result<()> {
+        // The file may be longer than the device, and what lies behind is not ours to give.
+        let end = offset_bytes.checked_add(u64::from(len_bytes));
+        if end.is_none_or(|end| end > self.size_bytes()) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        extents.push(Extent { file: 0, offset_bytes, len_bytes });
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a block device does with its bytes: the [`Target`] trait, and three ready targets.
+//! What a block device does with its bytes: the [`Target`] trait, and the ready targets.
 //!
 //! This is the only thing most users of the crate write, so it asks for nothing but bytes at an offset:
 //! no tag, no ring, no sector arithmetic, no `unsafe`. A ramdisk:
@@ -34,12 +34,17 @@
 
 mod async_target;
 mod capabilities;
+mod cow;
 mod decision;
 mod errno;
 mod extent;
+mod fault;
 mod file;
 mod null;
 mod ram;
+mod stripe;
+mod zone;
+mod zoned;
 
 use std::fs::File;
 use std::io;
@@ -47,12 +52,19 @@ use std::sync::Arc;
 
 pub use async_target::AsyncTarget;
 pub use capabilities::Capabilities;
-pub use decision::CommitDecision;
+pub use cow::{
+    CLUSTER_BYTES_DEFAULT, CLUSTER_BYTES_MAX, CLUSTER_BYTES_MIN, CowTarget, CowTargetError,
+};
+pub use decision::{CommitDecision, Finished};
 pub use errno::errno_of;
 pub use extent::{Extent, Extents};
+pub use fault::{DELAY_MAX, Fault, FaultRule, FaultRuleError, FaultTarget};
 pub use file::{FileOptions, FileTarget, FileTargetError};
 pub use null::NullTarget;
 pub use ram::{RamTarget, RamTargetError};
+pub use stripe::{StripeTarget, StripeTargetError};
+pub use zone::{Zone, ZoneAction, ZoneCondition, ZoneGeometry, ZonedTarget};
+pub use zoned::{ZonedRamError, ZonedRamOptions, ZonedRamTarget};
 
 pub use crate::uapi::Op;
 
@@ -149,12 +161,16 @@ pub trait Target: Send + Sync {
         Err(errno::unsupported())
     }
 
+    /// The door to its zones, where it has some: the device is then a host-managed zoned one.
+    fn zoned(&self) -> Option<&dyn ZonedTarget> {
+        None
+    }
+
     /// A seam for fault injection: called with the result of each request before it goes to the kernel.
     /// The default commits it. Tests of a harness override it to lie, or to never answer; nothing else
     /// should.
-    fn before_commit(&self, queue: u16, tag: u16, op: Op, result: i32) -> CommitDecision {
-        let _ = (queue, tag, op);
-        CommitDecision::Commit(result)
+    fn before_commit(&self, finished: &Finished) -> CommitDecision {
+        CommitDecision::Commit(finished.result)
     }
 }
 
@@ -205,7 +221,11 @@ impl<T: Target + ?Sized> Target for std::sync::Arc<T> {
         (**self).extents(op, offset_bytes, len_bytes, extents)
     }
 
-    fn before_commit(&self, queue: u16, tag: u16, op: Op, result: i32) -> CommitDecision {
-        (**self).before_commit(queue, tag, op, result)
+    fn zoned(&self) -> Option<&dyn ZonedTarget> {
+        (**self).zoned()
+    }
+
+    fn before_commit(&self, finished: &Finished) -> CommitDecision {
+        (**self).before_commit(finished)
     }
 }

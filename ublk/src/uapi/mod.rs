@@ -19,6 +19,7 @@ mod mapping;
 mod op;
 mod params;
 mod shmem;
+mod zone;
 
 pub use batch::{BatchFlags, BatchIo, ElemHeader, FETCH_ELEM_BYTES, MAX_TAGS_PER_FETCH};
 pub use ctrl::{
@@ -48,6 +49,7 @@ pub use shmem::{
     SHMEM_ADDR_IDX_MASK, SHMEM_ADDR_IDX_OFF, SHMEM_ADDR_OFF_MASK, ShmemAddr, ShmemBufFlags,
     ShmemBufReg,
 };
+pub use zone::{BlkZone, ZoneCondition, ZoneType};
 
 /// Bytes in one sector, the unit of every `*_sectors` field of the ABI, whatever the logical block size.
 pub const SECTOR_BYTES: u64 = 512;

@@ -3,12 +3,13 @@
 use serde::Serialize;
 use ublk::queue::CounterSnapshot;
 use ublk::server::{Server, ServerBuilder, StartError, StopReport, Wake};
-use ublk::target::{FileOptions, FileTarget, FileTargetError, NullTarget, RamTarget, Target};
+use ublk::target::{FaultTarget, Target};
 
-use crate::cli::{AddArgs, CommonArgs, TargetArgs};
+use crate::cli::{AddArgs, CommonArgs};
 use crate::daemon::{self, Herald};
 use crate::exit::{Exit, Failure};
 use crate::pidfile::PidFile;
+use crate::targets::TargetArgs;
 use crate::{life, out, signals, size};
 
 /// What `--json` reports, one a line.
@@ -39,29 +40,19 @@ enum Event {
 }
 
 /// Serves a device until it is stopped, or starts the daemon that does.
-pub(crate) fn run(args: AddArgs, herald: &Herald) -> Result<(), Failure> {
+pub(crate) fn run(args: &AddArgs, herald: &Herald) -> Result<(), Failure> {
     let common = args.target.common();
     common.life.check()?;
     if common.daemon.daemon && !herald.is_daemon() {
         return daemon::launch(&common.daemon, common.start_timeout);
     }
-    match args.target {
-        TargetArgs::Null { size, common } => serve("null", NullTarget::new(size), &common, herald),
-        TargetArgs::Ram { size, common } => {
-            let target = RamTarget::new(size).map_err(Failure::usage)?;
-            serve("ram", target, &common, herald)
-        }
-        TargetArgs::File { path, size, direct, common } => {
-            let mut options = FileOptions::new(path).direct(direct).read_only(common.read_only);
-            if let Some(size) = size {
-                options = options.size_bytes(size);
-            }
-            let target = FileTarget::open(options).map_err(|error| match error {
-                FileTargetError::Empty { .. } => Failure::usage(error).with_hint("--size 64M"),
-                error => Failure::failed(error),
-            })?;
-            serve("file", target, &common, herald)
-        }
+    match &args.target {
+        TargetArgs::Null(args) => serve("null", args.open(), &args.common, herald),
+        TargetArgs::Ram(args) => serve("ram", args.open()?, &args.common, herald),
+        TargetArgs::File(args) => serve("file", args.open()?, &args.common, herald),
+        TargetArgs::Zoned(args) => serve("zoned", args.open()?, &args.common, herald),
+        TargetArgs::Cow(args) => serve("cow", args.open()?, &args.common, herald),
+        TargetArgs::Stripe(args) => serve("stripe", args.open()?, &args.common, herald),
     }
 }
 
@@ -104,7 +95,11 @@ fn serve(
 ) -> Result<(), Failure> {
     // Removed when everything else is over; and refused before anything else is done.
     let _pidfile = args.daemon.pidfile.as_deref().map(PidFile::create).transpose()?;
-    let builder = builder(name, target, args);
+    let builder = if args.faults.is_empty() {
+        builder(name, target, args)
+    } else {
+        builder(name, FaultTarget::new(target, args.faults.clone()), args)
+    };
     // Before the device is there, so that there is no moment at which a signal would leave one behind.
     let stop = builder.stop_handle();
     signals::on_first(move || stop.request_stop())?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ublk::target::FaultRule;
 
 use crate::daemon::DaemonArgs;
 use crate::doctor::DoctorArgs;
@@ -13,6 +14,7 @@ use crate::pages::{CompletionsArgs, ManArgs};
 use crate::plane::PlaneArgs;
 use crate::size;
 use crate::stats::StatsArgs;
+use crate::targets::TargetArgs;
 
 /// Serve, delete, list and watch ublk block devices.
 ///
@@ -84,60 +86,6 @@ pub(crate) struct AddArgs {
     pub(crate) target: TargetArgs,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum TargetArgs {
-    /// Swallows writes and reads as zeroes.
-    Null {
-        /// Size of the device, as 64M or 1G.
-        #[arg(long, value_parser = size::parse, default_value = "1G")]
-        size: u64,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-    /// Keeps its bytes in memory, allocated on the first write.
-    Ram {
-        /// Size of the device, as 64M or 1G.
-        #[arg(long, value_parser = size::parse, default_value = "64M")]
-        size: u64,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-    /// Keeps its bytes in a file or another block device.
-    File {
-        /// The file; with --size it is created, or grown, where need be.
-        #[arg(long)]
-        path: PathBuf,
-        /// Size of the device; the file's own unless given.
-        #[arg(long, value_parser = size::parse)]
-        size: Option<u64>,
-        /// Bypass the page cache (O_DIRECT).
-        #[arg(long)]
-        direct: bool,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-}
-
-impl TargetArgs {
-    /// As [`common`](Self::common), to be changed.
-    pub(crate) fn common_mut(&mut self) -> &mut CommonArgs {
-        match self {
-            Self::Null { common, .. } | Self::Ram { common, .. } | Self::File { common, .. } => {
-                common
-            }
-        }
-    }
-
-    /// What every target has.
-    pub(crate) fn common(&self) -> &CommonArgs {
-        match self {
-            Self::Null { common, .. } | Self::Ram { common, .. } | Self::File { common, .. } => {
-                common
-            }
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
     #[command(flatten)]
@@ -160,6 +108,15 @@ pub(crate) struct CommonArgs {
     /// Refuse writes.
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Makes things go wrong, for tests of what is above the device; may be given several times.
+    ///
+    /// A rule is conditions and one fault, joined by commas: `op=read,sectors=100-200,error=EIO`.
+    /// Conditions: op=read+write (also flush, discard, write-zeroes, zone-append, ...), sectors=FIRST-LAST,
+    /// probability=0.1, seed=N, after=N (not the first N), times=N (at most N times). Faults: error=EIO,
+    /// delay=20ms (holds up the whole queue), flip (one byte), short=BYTES, never (no answer), reorder,
+    /// die. The same seed strikes the same requests.
+    #[arg(long = "fault", value_name = "RULE")]
+    pub(crate) faults: Vec<FaultRule>,
     /// Seconds a stop may take before requests are given up.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     pub(crate) stop_timeout: Duration,

@@ -22,6 +22,7 @@ mod signals;
 mod size;
 mod stats;
 mod stop;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command, herald: &Herald) -> Result<(), Failure> {
     match command {
-        Command::Add(args) => add::run(args, herald),
+        Command::Add(args) => add::run(&args, herald),
         Command::Recover(args) => recover::run(args, herald),
         Command::Quiesce(args) => quiesce::run(&args),
         Command::Stop(args) => stop::run(&args),

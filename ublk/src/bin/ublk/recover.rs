@@ -12,5 +12,5 @@ pub(crate) fn run(args: RecoverArgs, herald: &Herald) -> Result<(), Failure> {
     let common = target.common_mut();
     check_settled(common)?;
     common.life.takeover = Some(Takeover { id, replace, wait });
-    add::run(AddArgs { target }, herald)
+    add::run(&AddArgs { target }, herald)
 }

@@ -223,6 +223,11 @@ impl<F: Future<Output = Outcome>> Place<F> {
                     worker.answer(slot, &descriptor, answer)
                 }
             }
+            CommitDecision::CommitAfterNext(result) => {
+                let answer = Answer { result, ..outcome.answer };
+                let moved = worker.lane(slot).is_registered();
+                worker.hold_back(slot, &descriptor, answer, moved)
+            }
             CommitDecision::Never => {
                 worker.lane(slot).counters.withheld();
                 Ok(())

@@ -1,0 +1,207 @@
+//! What a ring sends: the commands of its slots, alone or in batches, and the operations of their tasks.
+//! Each takes the slot's buffer to the kernel first.
+
+use std::io;
+
+use io_uring::types::Timespec;
+
+use super::{ENTER_RETRIES_MAX, Operation, WorkerRing, errno};
+use crate::sys::batch::Element;
+use crate::sys::gate::Holder;
+use crate::sys::lane::{Lane, Transfer};
+use crate::sys::sqe64::{Place, Sqe64};
+use crate::sys::user_data::{Kind, UserData};
+use crate::tag::Command;
+use crate::uapi::{AutoBufReg, AutoBufRegFlags, IoCmd, IoCmdOp};
+
+impl WorkerRing {
+    /// Queues a command; it leaves with the next [`submit_and_wait`](Self::submit_and_wait). From now on
+    /// the slot's buffer belongs to the kernel.
+    ///
+    /// # Errors
+    /// EBUSY when a command of that slot is in flight or a task has it, EINVAL for no such slot.
+    pub(crate) fn push(&mut self, slot: u32, command: Command) -> io::Result<()> {
+        let (lane, index) = self.lane_and_index(slot).ok_or_else(|| errno(libc::EINVAL))?;
+        if !self.gates.enter_kernel(slot, Holder::Queue) {
+            return Err(errno(libc::EBUSY));
+        }
+        let pushed = if self.lanes[lane].batch.is_some() {
+            self.push_element(lane, slot, index, command)
+        } else {
+            let sqe = Self::command(&self.lanes[lane], slot, index, command);
+            self.push_entries(&[sqe])
+        };
+        if pushed.is_err() {
+            self.gates.leave_kernel(slot);
+        }
+        pushed
+    }
+
+    fn command(lane: &Lane, slot: u32, index: u16, command: Command) -> Sqe64 {
+        let (operation, result, append_sector) = match command {
+            Command::Fetch => (IoCmdOp::FetchReq, 0, 0),
+            Command::CommitAndFetch { result, append_sector } => {
+                (IoCmdOp::CommitAndFetchReq, result, append_sector)
+            }
+            Command::GetData => (IoCmdOp::NeedGetData, 0, 0),
+        };
+        // The field is a buffer in copy mode and a sector otherwise; only without copies are there zones.
+        let addr = match lane.transfer {
+            Transfer::Copy => lane.address(index),
+            Transfer::UserCopy | Transfer::Registered { .. } => append_sector,
+        };
+        let sqe_addr = match lane.transfer {
+            Transfer::Registered { auto: true, fallback, .. } => AutoBufReg {
+                index: slot as u16,
+                flags: if fallback { AutoBufRegFlags::FALLBACK } else { AutoBufRegFlags::empty() },
+                ..AutoBufReg::default()
+            }
+            .to_sqe_addr(),
+            _ => 0,
+        };
+        let payload = IoCmd { q_id: lane.queue, tag: lane.tags.tag(index), result, addr };
+        let data = UserData::new(Kind::Command, slot, 0).encode();
+        Sqe64::io_cmd(lane.char_device, operation.encoded(), payload, sqe_addr, data)
+    }
+
+    fn push_element(
+        &mut self,
+        lane: usize,
+        slot: u32,
+        index: u16,
+        command: Command,
+    ) -> io::Result<()> {
+        let (tag, addr) = (self.lanes[lane].tags.tag(index), self.lanes[lane].address(index));
+        let mut element = Element { tag, command, addr, buf_index: slot as u16 };
+        for _ in 0..ENTER_RETRIES_MAX {
+            let Some(batch) = &mut self.lanes[lane].batch else { return Err(errno(libc::EINVAL)) };
+            match batch.add(element) {
+                Ok(()) => return Ok(()),
+                // What is filled has to go first; its completion makes room.
+                Err(back) => element = back,
+            }
+            self.flush_batches()?;
+            self.enter_now()?;
+            self.unpack_ready();
+        }
+        Err(errno(libc::EBUSY))
+    }
+
+    /// Starts an operation of the task that has the slot's turn.
+    ///
+    /// # Errors
+    /// EBUSY when it is not a task's turn, EINVAL for a file or bytes that are not there, EOPNOTSUPP to
+    /// register pages where the device has no zero copy.
+    pub(crate) fn start(&mut self, slot: u32, index: u8, operation: Operation) -> io::Result<()> {
+        let (lane, at) = self.lane_and_index(slot).ok_or_else(|| errno(libc::EINVAL))?;
+        let data = UserData::new(Kind::Operation, slot, index).encode();
+        let entries = self.entries(lane, slot, at, operation, data)?;
+        if !self.gates.enter_kernel(slot, Holder::Task) {
+            return Err(errno(libc::EBUSY));
+        }
+        let pushed = match entries {
+            (Some(first), then) => self.push_entries(&[first, then]),
+            (None, only) => self.push_entries(&[only]),
+        };
+        if pushed.is_err() {
+            self.gates.leave_kernel(slot);
+        }
+        pushed
+    }
+
+    /// An operation's entry, and the one it follows.
+    fn entries(
+        &mut self,
+        lane: usize,
+        slot: u32,
+        at: u16,
+        operation: Operation,
+        data: u64,
+    ) -> io::Result<(Option<Sqe64>, Sqe64)> {
+        let lane = &self.lanes[lane];
+        let known = |file| lane.file(file).ok_or_else(|| errno(libc::EINVAL));
+        Ok((
+            None,
+            match operation {
+                Operation::Transfer {
+                    write,
+                    file,
+                    offset_bytes,
+                    start_bytes,
+                    len_bytes,
+                    dsync,
+                    register,
+                } => {
+                    let end = u64::from(start_bytes) + u64::from(len_bytes);
+                    let place = match lane.transfer {
+                        Transfer::Registered { .. } => {
+                            Place::Registered { index: slot as u16, offset: u64::from(start_bytes) }
+                        }
+                        Transfer::Copy | Transfer::UserCopy
+                            if end <= lane.buffers.len_bytes() as u64 =>
+                        {
+                            let base =
+                                lane.buffers.address(at).ok_or_else(|| errno(libc::EINVAL))?;
+                            Place::Memory(base + u64::from(start_bytes))
+                        }
+                        Transfer::Copy | Transfer::UserCopy => return Err(errno(libc::EINVAL)),
+                    };
+                    let transfer = Sqe64::transfer(
+                        write,
+                        known(file)?,
+                        offset_bytes,
+                        place,
+                        len_bytes,
+                        dsync,
+                        data,
+                    );
+                    let first = if register {
+                        let quiet = UserData::new(Kind::Quiet, slot, 0).encode();
+                        Some(Self::register_cmd(lane, slot, at, true, quiet)?.linked().quiet())
+                    } else {
+                        None
+                    };
+                    return Ok((first, transfer));
+                }
+                Operation::Register => Self::register_cmd(lane, slot, at, true, data)?,
+                Operation::Sync { file } => Sqe64::sync(known(file)?, true, data),
+                Operation::Allocate { file, mode, offset_bytes, len_bytes } => {
+                    Sqe64::allocate(known(file)?, mode, offset_bytes, len_bytes, data)
+                }
+                Operation::Sleep { duration } => {
+                    let timespec = &mut self.timespecs[slot as usize];
+                    *timespec = Timespec::from(duration);
+                    Sqe64::timeout((&raw const *timespec).addr() as u64, data)
+                }
+            },
+        ))
+    }
+
+    fn register_cmd(
+        lane: &Lane,
+        slot: u32,
+        at: u16,
+        register: bool,
+        data: u64,
+    ) -> io::Result<Sqe64> {
+        let Transfer::Registered { .. } = lane.transfer else {
+            return Err(errno(libc::EOPNOTSUPP));
+        };
+        let op = if register { IoCmdOp::RegisterIoBuf } else { IoCmdOp::UnregisterIoBuf };
+        let cmd =
+            IoCmd { q_id: lane.queue, tag: lane.tags.tag(at), result: 0, addr: u64::from(slot) };
+        Ok(Sqe64::io_cmd(lane.char_device, op.encoded(), cmd, 0, data))
+    }
+
+    /// Takes the request's pages out of the ring's table again. The request can be committed at once:
+    /// the kernel ends it when both have happened.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn unregister(&mut self, slot: u32) -> io::Result<()> {
+        let (lane, at) = self.lane_and_index(slot).ok_or_else(|| errno(libc::EINVAL))?;
+        let data = UserData::new(Kind::Quiet, slot, 0).encode();
+        let sqe = Self::register_cmd(&self.lanes[lane], slot, at, false, data)?.quiet();
+        self.push_entries(&[sqe])
+    }
+}
