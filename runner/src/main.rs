@@ -12,6 +12,7 @@ mod crash;
 mod debug;
 mod health;
 mod init;
+mod perf;
 mod port;
 mod processes;
 mod scenario_process;
