@@ -24,5 +24,6 @@ pub mod machine;
 pub mod modules;
 pub mod progress;
 pub mod qemu_install;
+pub mod selftests;
 mod sysroot;
 pub mod userland;
