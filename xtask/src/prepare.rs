@@ -32,6 +32,7 @@ pub(crate) struct Workshop {
     resolved: BTreeMap<String, ResolvedKernel>,
     userlands: Option<Vec<Userland>>,
     programs: Option<GuestPrograms>,
+    guest_files: Vec<GuestFile>,
     progress: Arc<Terminal>,
 }
 
@@ -73,12 +74,18 @@ impl Workshop {
             resolved: BTreeMap::new(),
             userlands: None,
             programs: None,
+            guest_files: Vec::new(),
             progress: Arc::clone(progress),
         })
     }
 
     pub(crate) fn archive(&self) -> &Archive {
         &self.archive
+    }
+
+    /// Files that go into every image from now on, beside those that always do.
+    pub(crate) fn add_guest_files(&mut self, files: Vec<GuestFile>) {
+        self.guest_files.extend(files);
     }
 
     /// QEMU, and the accelerator that was seen to work.
@@ -144,7 +151,9 @@ impl Workshop {
             content: Content::Path(path),
             mode: 0o755,
         };
-        let files = vec![file("/bin/runner", programs.runner), file("/bin/ublk", programs.ublk)];
+        let mut files =
+            vec![file("/bin/runner", programs.runner), file("/bin/ublk", programs.ublk)];
+        files.extend(self.guest_files.iter().cloned());
         let mut modules: Vec<_> =
             MODULES_AT_BOOT.iter().map(|name| ModuleRequest::at_boot(name)).collect();
         modules.extend(MODULES_ON_DEMAND.iter().map(|name| ModuleRequest::on_demand(name)));
@@ -160,7 +169,8 @@ impl Workshop {
         image::build(self.archive.cache(), &spec).map_err(Error::infrastructure)
     }
 
-    fn programs(&mut self) -> Result<GuestPrograms, Error> {
+    /// The statically linked programs of the guest, built once.
+    pub(crate) fn programs(&mut self) -> Result<GuestPrograms, Error> {
         if self.programs.is_none() {
             self.progress.doing("build: runner and ublk, statically linked");
             self.programs = Some(workspace::build_guest_programs()?);

@@ -66,7 +66,8 @@ fn tables(report: &PerfReport) -> Vec<(String, Rows)> {
     let cells: Vec<Cell> = cells.into_iter().collect();
     let mut tables = Vec::new();
     if !cells.is_empty() {
-        tables.push(("thousand IOPS at 4 KiB, and the ratio to kublk".into(), iops(report, &cells)));
+        tables
+            .push(("thousand IOPS at 4 KiB, and the ratio to kublk".into(), iops(report, &cells)));
     }
     if report.clock == "instructions" && !cells.is_empty() {
         let title = "instructions per I/O: client, kernel and server".into();
@@ -128,8 +129,15 @@ fn name(subject: &SubjectResult) -> String {
 
 fn counts(report: &PerfReport) -> Rows {
     let head = [
-        "server", "mode", "cell", "io_uring_enter", "system calls", "context switches",
-        "futex calls, sum", "allocations, sum", "switches/s idle",
+        "server",
+        "mode",
+        "cell",
+        "io_uring_enter",
+        "system calls",
+        "context switches",
+        "futex calls, sum",
+        "allocations, sum",
+        "switches/s idle",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for subject in &report.subjects {

@@ -113,7 +113,8 @@ impl Tracer {
         let ids = threads.iter().filter_map(|path| path.file_name()?.to_str()?.parse().ok());
         let mut calls = parse_histogram(&text, &ids.collect::<Vec<u64>>());
         let after = server.allocations.as_ref().map(Allocations::count).transpose()?;
-        calls.allocations = after.zip(self.allocations_before).map(|(after, before)| after - before);
+        calls.allocations =
+            after.zip(self.allocations_before).map(|(after, before)| after - before);
         Ok(calls)
     }
 }
@@ -168,7 +169,8 @@ impl Allocations {
     /// How often any of them was called since the probes were set.
     pub(super) fn count(&self) -> Result<u64, String> {
         let text = fs::read_to_string(PROBE_HITS).map_err(|error| failed(PROBE_HITS, &error))?;
-        let hits = text.lines().filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok());
+        let hits =
+            text.lines().filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok());
         Ok(hits.sum())
     }
 }

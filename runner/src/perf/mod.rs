@@ -30,7 +30,8 @@ pub(crate) fn run(port_name: &str) -> io::Result<()> {
         Ok(plan) => plan,
         Err(error) => {
             let reason = format!("the plan cannot be read: {error}");
-            return Lines { port, nonce: String::new(), seq: 0 }.send(PerfEvent::Refused { reason });
+            return Lines { port, nonce: String::new(), seq: 0 }
+                .send(PerfEvent::Refused { reason });
         }
     };
     let mut lines = Lines { port, nonce: plan.nonce.clone(), seq: 0 };

@@ -39,7 +39,11 @@ enum Event {
 /// Serves a device until it is stopped.
 pub(crate) fn run(args: AddArgs) -> Result<(), Failure> {
     match args.target {
-        TargetArgs::Null { size, common } => serve("null", NullTarget::new(size), &common),
+        TargetArgs::Null { size, untouched, common } => {
+            let target =
+                if untouched { NullTarget::untouched(size) } else { NullTarget::new(size) };
+            serve("null", target, &common)
+        }
         TargetArgs::Ram { size, common } => {
             let target = RamTarget::new(size).map_err(Failure::usage)?;
             serve("ram", target, &common)

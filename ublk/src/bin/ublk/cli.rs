@@ -44,6 +44,9 @@ pub(crate) enum TargetArgs {
         /// Size of the device, as 64M or 1G.
         #[arg(long, value_parser = size::parse, default_value = "1G")]
         size: u64,
+        /// Does not even touch the buffer: a read gives what an earlier request left there. To measure.
+        #[arg(long)]
+        untouched: bool,
         #[command(flatten)]
         common: CommonArgs,
     },
