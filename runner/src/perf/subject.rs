@@ -100,6 +100,8 @@ impl Running {
         if let Err(why) = wait_for(&device, ended) {
             let _ = child.kill();
             let _ = child.wait();
+            // A device that is left behind would fail every later visit too.
+            let _ = run(UBLK, &["del", &id.to_string()]);
             return Err(format!("{why}; it said: {}", said_so_far()));
         }
         let elapsed_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -68,10 +68,10 @@ const MODES: &[Mode] = &[
     },
     Mode { name: "batch", features: BATCH_IO, ours: None, kublk: Some(&["-b"]), libublk: None },
     Mode {
-        name: "batch-user-copy",
-        features: BATCH_IO | USER_COPY,
+        name: "batch-auto-buf",
+        features: BATCH_IO | AUTO_BUF_REG,
         ours: None,
-        kublk: Some(&["-b", "-u"]),
+        kublk: Some(&["-b", "--auto_zc"]),
         libublk: None,
     },
 ];
