@@ -68,6 +68,7 @@ fn builder(name: &str, target: impl Target + 'static, args: &CommonArgs) -> Serv
         .queues(args.queues)
         .depth(args.depth)
         .max_io_bytes(args.max_io_size)
+        .features(args.data_mode.features())
         .read_only(args.read_only)
         .start_timeout(args.start_timeout);
     if let Some(id) = args.id {

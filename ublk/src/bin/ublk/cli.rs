@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::mode::DataMode;
 use crate::size;
 
 /// Serve, delete and list ublk block devices.
@@ -91,6 +92,9 @@ pub(crate) struct CommonArgs {
     /// Largest request, a multiple of the page.
     #[arg(long, value_parser = size::parse_u32, default_value = "512K")]
     pub(crate) max_io_size: u32,
+    /// How a request's bytes get to the server and back.
+    #[arg(long, value_enum, default_value_t = DataMode::Copy)]
+    pub(crate) data_mode: DataMode,
     /// Refuse writes.
     #[arg(long)]
     pub(crate) read_only: bool,

@@ -7,6 +7,7 @@ mod devices;
 mod exit;
 mod features;
 mod list;
+mod mode;
 mod out;
 mod signals;
 mod size;
