@@ -22,6 +22,9 @@ use subject::Running;
 /// How long the port and the plan are waited for.
 const PLAN_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Guest time from the boot to the first visit, and from a server's start to the look at it when idle.
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// Runs the whole plan. An error means that the host cannot be told any more.
 pub(crate) fn run(port_name: &str) -> io::Result<()> {
     let mut port = port::open(port_name, PLAN_TIMEOUT)?;
@@ -39,6 +42,8 @@ pub(crate) fn run(port_name: &str) -> io::Result<()> {
         let reason = format!("this agent speaks version {PERF_PROTOCOL_VERSION} of perf plans");
         return lines.send(PerfEvent::Refused { reason });
     }
+    // What a kernel still does after its boot (calibrating clocks, seeding) is in nobody's numbers then.
+    std::thread::sleep(SETTLE);
     lines.send(PerfEvent::Ready { kernel_release: init::kernel_release(), cpus: cpus() })?;
     for (number, visit) in plan.visits.iter().enumerate() {
         lines.send(PerfEvent::Started { visit: number })?;
@@ -90,6 +95,7 @@ fn measure_running(visit: &Visit, running: &Running) -> Result<Measured, String>
     let Some(server) = running.server() else {
         return Ok(measured);
     };
+    std::thread::sleep(SETTLE);
     let before = server.switches()?;
     std::thread::sleep(Duration::from_millis(request.idle_ms));
     measured.idle_switches = Some(server.switches()?.since(before).sum());
