@@ -25,7 +25,9 @@ pub(crate) fn main() -> ExitCode {
             .split_whitespace()
             .find_map(|word| word.strip_prefix("runner.port="))
             .unwrap_or("runner");
-        if let Err(error) = crate::agent::run(port) {
+        let perf = cmdline.split_whitespace().any(|word| word == "runner.perf");
+        let run = if perf { crate::perf::run } else { crate::agent::run };
+        if let Err(error) = run(port) {
             println!("runner: {error}");
         }
     }

@@ -13,6 +13,7 @@ mod debug;
 mod health;
 mod init;
 mod kselftest;
+mod perf;
 mod port;
 mod processes;
 mod scenario_process;

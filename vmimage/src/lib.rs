@@ -25,5 +25,6 @@ pub mod modules;
 pub mod progress;
 pub mod qemu_install;
 pub mod selftests;
+pub mod symbols;
 mod sysroot;
 pub mod userland;

@@ -242,7 +242,7 @@ fn boot_end(end: VmEnd, which: &str) -> BootEnd {
 
 /// Lines of the port; what is not UTF-8 is replaced, so that a damaged line is seen and refused. The last
 /// one may lack its newline: the machine died while it wrote.
-fn read_lines(stream: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+pub(crate) fn read_lines(stream: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stream);

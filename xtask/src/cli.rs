@@ -20,6 +20,8 @@ pub(crate) enum Task {
     VmSimpleE2e(SimpleArgs),
     /// The kernel's own selftests, on our server, on the kernel's, or on both side by side.
     Kselftest(KselftestArgs),
+    /// Measures our server and its peers in one machine that counts instructions instead of time.
+    VmPerf(PerfArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
     VmShell(ShellArgs),
     /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
@@ -176,6 +178,63 @@ impl KselftestArgs {
     pub(crate) fn machine(&self) -> MachineArgs {
         MachineArgs { cpus: self.cpus, memory_mib: self.memory_mib, accel: self.accel }
     }
+}
+
+/// What the guest's time is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PerfClock {
+    /// Guest instructions, on one host thread: repeatable whatever else the host does.
+    Instructions,
+    /// The host's time: for a host that does nothing else.
+    Wall,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PerfArgs {
+    /// Kernel, as for `vm-e2e`.
+    #[arg(long, value_name = "KERNEL", default_value = "newest")]
+    pub(crate) kernel: String,
+    /// Only subjects whose id, as `kublk/copy`, holds this text. Repeatable.
+    #[arg(long = "filter", value_name = "TEXT")]
+    pub(crate) filters: Vec<String>,
+    /// Samples of each cell.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) repetitions: u32,
+    /// I/Os of each sample.
+    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1000..=10_000_000))]
+    pub(crate) ios: u64,
+    /// I/Os in flight; one column of the table each.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 128], value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) depths: Vec<u16>,
+    /// Queues of each device, CPUs of the guest, and jobs that share the I/Os in flight.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub(crate) queues: u16,
+    /// What time is made of.
+    #[arg(long, value_enum, default_value_t = PerfClock::Instructions)]
+    pub(crate) clock: PerfClock,
+    /// Another build of `ublk`, statically linked, to compare with as `other`.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) other: Option<PathBuf>,
+    /// Leaves the counting of system calls and allocations out.
+    #[arg(long)]
+    pub(crate) no_count: bool,
+    /// Leaves the start-up times out.
+    #[arg(long)]
+    pub(crate) no_start_up: bool,
+    /// Seed of the order of visits; printed in the report.
+    #[arg(long, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+    /// Prints the report as JSON on standard output instead of the tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Folder for the reports; default `artifacts/<time>` in the workspace.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Memory of the guest in MiB.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(512..=65536))]
+    pub(crate) memory_mib: u32,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
 }
 
 #[derive(Clone, Debug, Args)]

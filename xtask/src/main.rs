@@ -8,6 +8,7 @@ mod console;
 mod environment;
 mod error;
 mod interrupt;
+mod perf;
 mod prepare;
 mod progress;
 mod run;
@@ -20,6 +21,7 @@ mod task_kselftest;
 mod task_tidy;
 mod task_vm_debug;
 mod task_vm_e2e;
+mod task_vm_perf;
 mod task_vm_shell;
 mod workspace;
 
@@ -33,6 +35,7 @@ fn main() -> std::process::ExitCode {
     let result = match cli.task {
         Task::VmE2e(args) => task_vm_e2e::run(&args),
         Task::VmSimpleE2e(args) => task_vm_e2e::simple(&args),
+        Task::VmPerf(args) => task_vm_perf::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
         Task::Kselftest(args) => task_kselftest::run(&args),

@@ -34,6 +34,7 @@ pub(crate) struct Workshop {
     programs: Option<GuestPrograms>,
     /// What guests hold instead of the scenarios' tools, for a job that needs another guest.
     pub(crate) outfit: Option<Outfit>,
+    guest_files: Vec<GuestFile>,
     progress: Arc<Terminal>,
 }
 
@@ -88,12 +89,18 @@ impl Workshop {
             userlands: None,
             programs: None,
             outfit: None,
+            guest_files: Vec::new(),
             progress: Arc::clone(progress),
         })
     }
 
     pub(crate) fn archive(&self) -> &Archive {
         &self.archive
+    }
+
+    /// Files that go into every image from now on, beside those that always do.
+    pub(crate) fn add_guest_files(&mut self, files: Vec<GuestFile>) {
+        self.guest_files.extend(files);
     }
 
     /// QEMU, and the accelerator that was seen to work.
@@ -161,6 +168,7 @@ impl Workshop {
         };
         let mut files =
             vec![file("/bin/runner", programs.runner), file("/bin/ublk", programs.ublk)];
+        files.extend(self.guest_files.iter().cloned());
         let mut modules: Vec<_> =
             MODULES_AT_BOOT.iter().map(|name| ModuleRequest::at_boot(name)).collect();
         let outfit = self.outfit()?;
@@ -194,7 +202,8 @@ impl Workshop {
         })
     }
 
-    fn programs(&mut self) -> Result<GuestPrograms, Error> {
+    /// The statically linked programs of the guest, built once.
+    pub(crate) fn programs(&mut self) -> Result<GuestPrograms, Error> {
         if self.programs.is_none() {
             self.progress.doing("build: runner and ublk, statically linked");
             self.programs = Some(workspace::build_guest_programs()?);

@@ -49,15 +49,15 @@ impl Palette {
         paint(style, text)
     }
 
-    pub(super) fn bad(&self, text: &str) -> String {
+    pub(crate) fn bad(&self, text: &str) -> String {
         paint(self.bad, text)
     }
 
-    pub(super) fn dim(&self, text: &str) -> String {
+    pub(crate) fn dim(&self, text: &str) -> String {
         paint(self.dim, text)
     }
 
-    pub(super) fn head(&self, text: &str) -> String {
+    pub(crate) fn head(&self, text: &str) -> String {
         paint(self.head, text)
     }
 

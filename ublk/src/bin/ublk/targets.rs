@@ -59,13 +59,17 @@ pub(crate) struct NullArgs {
     /// Size of the device, as 64M or 1G.
     #[arg(long, value_parser = size::parse, default_value = "1G")]
     size: u64,
+    /// Leave buffers as they are: a read gives what an earlier request left there. For comparisons with
+    /// null targets that do so.
+    #[arg(long)]
+    untouched: bool,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
 impl NullArgs {
     pub(crate) fn open(&self) -> NullTarget {
-        NullTarget::new(self.size)
+        if self.untouched { NullTarget::untouched(self.size) } else { NullTarget::new(self.size) }
     }
 }
 

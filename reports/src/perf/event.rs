@@ -1,0 +1,105 @@
+//! What the guest says while it measures: one JSON object a line.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Cell;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PerfLine {
+    /// The plan's.
+    pub nonce: String,
+    /// Counts up from 0.
+    pub seq: u64,
+    /// What happened.
+    pub event: PerfEvent,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum PerfEvent {
+    /// The guest has read the plan and begins.
+    Ready {
+        /// `uname -r`.
+        kernel_release: String,
+        /// CPUs online.
+        cpus: u32,
+    },
+    /// The guest cannot work with the plan.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// A visit begins.
+    Started {
+        /// Index of the visit.
+        visit: usize,
+    },
+    /// The kernel or the image lacks what the subject needs.
+    Skipped {
+        /// Index of the visit.
+        visit: usize,
+        /// What was asked, and the answer.
+        probe: String,
+    },
+    /// A visit came to its end.
+    Measured {
+        /// Index of the visit.
+        visit: usize,
+        /// What came of it.
+        measured: Box<Measured>,
+    },
+    /// A visit broke off.
+    Failed {
+        /// Index of the visit.
+        visit: usize,
+        /// Why, with what the server said.
+        reason: String,
+    },
+    /// All visits are done.
+    Finished,
+}
+
+/// What a visit brought.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// How the start went; none for a subject without a server.
+    pub start_up: Option<StartUp>,
+    /// What fio printed; none where the visit has no job file.
+    pub fio: Option<String>,
+    /// Costs, for each cell that was to be counted.
+    pub counted: Vec<Counted>,
+    /// Context switches of all threads of the server while nothing was asked of it.
+    pub idle_switches: Option<u64>,
+}
+
+/// The start of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartUp {
+    /// From the start of the program to the device that can be opened, in nanoseconds of guest time.
+    pub elapsed_ns: u64,
+    /// Allocations until then; none where they are not counted.
+    pub allocations: Option<u64>,
+}
+
+/// What one cell cost the server, over all its threads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The cell.
+    pub cell: Option<Cell>,
+    /// What fio printed.
+    pub fio: String,
+    /// `io_uring_enter` calls.
+    pub enters: u64,
+    /// `futex` calls.
+    pub futexes: u64,
+    /// All system calls.
+    pub syscalls: u64,
+    /// Times a thread waited.
+    pub voluntary_switches: u64,
+    /// Times a thread was made to wait.
+    pub involuntary_switches: u64,
+    /// Calls of allocating functions; none where they are not counted.
+    pub allocations: Option<u64>,
+}

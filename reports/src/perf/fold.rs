@@ -1,0 +1,261 @@
+//! Makes the report out of plan and lines. Fail-closed: a visit without an answer, an answer without its
+//! numbers, a number that fio itself does not stand by are errors of the run.
+
+use std::collections::BTreeMap;
+
+use fio_parser::{Capture, Mode};
+
+use super::event::{Counted, Measured, PerfEvent, PerfLine};
+use super::plan::{Cell, PerfPlan, Role, Subject, Visit};
+use super::report::{CellResult, CountResult, PerfReport, StartUpResult, SubjectResult};
+use crate::report::{KernelHeader, RunHeader};
+
+/// Everything the report is made of.
+#[derive(Debug)]
+pub struct PerfInput<'a> {
+    /// Who ran what.
+    pub run: &'a RunHeader,
+    /// Which kernel.
+    pub kernel: &'a KernelHeader,
+    /// `instructions` or `wall`.
+    pub clock: &'a str,
+    /// CPUs of the guest.
+    pub cpus: u32,
+    /// I/Os in each sample.
+    pub ios_per_sample: u64,
+    /// The cells of each measuring visit.
+    pub cells: &'a [Cell],
+    /// What the guest was told to do.
+    pub plan: &'a PerfPlan,
+    /// The guest's lines, as they came.
+    pub lines: &'a [String],
+    /// What went wrong outside of the guest.
+    pub host_errors: Vec<String>,
+}
+
+/// Samples and counts of one subject, before they are summed up.
+#[derive(Debug, Default)]
+struct Gathered {
+    samples: BTreeMap<Cell, Vec<f64>>,
+    counts: Vec<CountResult>,
+    idle_switches_per_s: Option<f64>,
+    skipped: Option<String>,
+}
+
+/// The report of a run.
+#[must_use]
+pub fn fold(input: &PerfInput<'_>) -> PerfReport {
+    let mut errors = input.host_errors.clone();
+    let plan = input.plan;
+    let mut gathered: Vec<Gathered> = plan.subjects.iter().map(|_| Gathered::default()).collect();
+    let mut starts: BTreeMap<(usize, u16), Vec<u64>> = BTreeMap::new();
+    let answers = answers(input, &mut errors);
+    for (number, visit) in plan.visits.iter().enumerate() {
+        let (Some(subject), Some(own)) =
+            (plan.subjects.get(visit.subject), gathered.get_mut(visit.subject))
+        else {
+            errors.push(format!("visit {number} names subject {}, which is none", visit.subject));
+            continue;
+        };
+        match answers.get(&number) {
+            Some(PerfEvent::Skipped { probe, .. }) => own.skipped = Some(probe.clone()),
+            Some(PerfEvent::Failed { reason, .. }) => {
+                errors.push(format!("visit {number}, {}: {reason}", subject.id()));
+            }
+            Some(PerfEvent::Measured { measured, .. }) => {
+                if let Some(start) = &measured.start_up {
+                    starts.entry((visit.subject, visit.depth)).or_default().push(start.elapsed_ns);
+                }
+                if let Err(why) = take(own, input.cells, visit, subject, measured) {
+                    errors.push(format!("visit {number}, {}: {why}", subject.id()));
+                }
+            }
+            _ => errors.push(format!("visit {number}, {}: no answer", subject.id())),
+        }
+    }
+    let medians = |own: &Gathered| -> BTreeMap<Cell, f64> {
+        own.samples.iter().map(|(cell, samples)| (*cell, median(samples))).collect()
+    };
+    let all: Vec<(&Subject, BTreeMap<Cell, f64>)> =
+        plan.subjects.iter().zip(gathered.iter().map(medians)).collect();
+    let subjects = plan
+        .subjects
+        .iter()
+        .zip(gathered)
+        .map(|(subject, own)| result(subject, own, &all))
+        .collect();
+    let start_up = starts.into_iter().map(|((subject, depth), samples_ns)| StartUpResult {
+        name: plan.subjects[subject].name.clone(),
+        mode: plan.subjects[subject].mode.clone(),
+        depth,
+        median_ns: median(&samples_ns.iter().map(|ns| *ns as f64).collect::<Vec<_>>()) as u64,
+        samples_ns,
+    });
+    PerfReport {
+        run: input.run.clone(),
+        kernel: input.kernel.clone(),
+        clock: input.clock.to_owned(),
+        cpus: input.cpus,
+        ios_per_sample: input.ios_per_sample,
+        start_up: start_up.collect(),
+        subjects,
+        errors,
+    }
+}
+
+/// The one answer of each visit, and whatever is wrong with the stream itself.
+fn answers(input: &PerfInput<'_>, errors: &mut Vec<String>) -> BTreeMap<usize, PerfEvent> {
+    let mut answers = BTreeMap::new();
+    let (mut seq, mut finished) = (0, false);
+    for text in input.lines {
+        let line: PerfLine = match serde_json::from_str(text) {
+            Ok(line) => line,
+            Err(error) => {
+                errors.push(format!("a line of the guest cannot be read: {error}"));
+                continue;
+            }
+        };
+        if line.nonce != input.plan.nonce || line.seq != seq {
+            errors.push(format!("line {} of another run, or out of order", line.seq));
+            continue;
+        }
+        seq += 1;
+        let visit = match &line.event {
+            PerfEvent::Skipped { visit, .. }
+            | PerfEvent::Measured { visit, .. }
+            | PerfEvent::Failed { visit, .. } => *visit,
+            PerfEvent::Refused { reason } => {
+                errors.push(format!("the guest refused the plan: {reason}"));
+                continue;
+            }
+            PerfEvent::Finished => {
+                finished = true;
+                continue;
+            }
+            PerfEvent::Ready { .. } | PerfEvent::Started { .. } => continue,
+        };
+        if answers.insert(visit, line.event).is_some() {
+            errors.push(format!("visit {visit} was answered twice"));
+        }
+    }
+    if !finished {
+        errors.push("the guest did not say that it is finished".into());
+    }
+    answers
+}
+
+/// Puts the numbers of one visit to the others of its subject.
+fn take(
+    own: &mut Gathered,
+    cells: &[Cell],
+    visit: &Visit,
+    subject: &Subject,
+    measured: &Measured,
+) -> Result<(), String> {
+    if visit.job_file.is_some() {
+        let text = measured.fio.as_deref().ok_or("fio printed nothing")?;
+        let totals = iops_by_job(text)?;
+        for cell in cells {
+            let name = cell.name();
+            let iops = totals.get(&name).ok_or(format!("fio reports no job {name}"))?.iops;
+            own.samples.entry(*cell).or_default().push(iops);
+        }
+    }
+    let Some(request) = &visit.count else { return Ok(()) };
+    let idle = measured.idle_switches;
+    own.idle_switches_per_s =
+        idle.map(|switches| switches as f64 * 1000.0 / request.idle_ms.max(1) as f64);
+    for (cell, _) in &request.jobs {
+        let counted = measured.counted.iter().find(|counted| counted.cell == Some(*cell));
+        let counted = counted.ok_or(format!("{} was not counted", cell.name()))?;
+        own.counts.push(per_io(*cell, counted)?);
+    }
+    if subject.role != Role::Limit && idle.is_none() {
+        return Err("the idle server was not watched".into());
+    }
+    Ok(())
+}
+
+fn per_io(cell: Cell, counted: &Counted) -> Result<CountResult, String> {
+    let ios: u64 = iops_by_job(&counted.fio)?.values().map(|job| job.ios).sum();
+    if ios == 0 || counted.syscalls == 0 {
+        // A server that made no system call was not seen, not thrifty.
+        return Err(format!("{}: {ios} I/Os, {} system calls", cell.name(), counted.syscalls));
+    }
+    let per_io = |count: u64| count as f64 / ios as f64;
+    Ok(CountResult {
+        cell,
+        ios,
+        enters_per_io: per_io(counted.enters),
+        syscalls_per_io: per_io(counted.syscalls),
+        switches_per_io: per_io(counted.voluntary_switches + counted.involuntary_switches),
+        futexes: counted.futexes,
+        allocations: counted.allocations,
+    })
+}
+
+struct JobNumbers {
+    iops: f64,
+    ios: u64,
+}
+
+/// The numbers of every job in fio's output, warm-up included.
+fn iops_by_job(text: &str) -> Result<BTreeMap<String, JobNumbers>, String> {
+    let capture = Capture::parse(text.as_bytes(), Mode::Lenient).map_err(|e| e.to_string())?;
+    // Refuses on every finding that makes the numbers wrong.
+    capture.summary().map_err(|refused| refused.to_string())?;
+    let totals = capture.last().totals_by_name();
+    Ok(totals
+        .into_iter()
+        .map(|(name, totals)| {
+            let numbers = JobNumbers { iops: totals.iops().0, ios: totals.total_ios() };
+            (name.to_owned(), numbers)
+        })
+        .collect())
+}
+
+fn result(
+    subject: &Subject,
+    own: Gathered,
+    all: &[(&Subject, BTreeMap<Cell, f64>)],
+) -> SubjectResult {
+    let reference = |cell: &Cell| -> Option<f64> {
+        let of_mode = |mode: &str| {
+            let found = all.iter().find(|(s, medians)| {
+                s.role == Role::Reference && s.mode == mode && medians.contains_key(cell)
+            });
+            found.and_then(|(_, medians)| medians.get(cell).copied())
+        };
+        of_mode(&subject.mode).or_else(|| of_mode("copy"))
+    };
+    let cells = own.samples.into_iter().map(|(cell, samples_iops)| {
+        let median_iops = median(&samples_iops);
+        CellResult {
+            cell,
+            median_iops,
+            cost_ns_per_io: 1e9 / median_iops,
+            ratio: reference(&cell).map(|reference| median_iops / reference),
+            samples_iops,
+        }
+    });
+    SubjectResult {
+        name: subject.name.clone(),
+        mode: subject.mode.clone(),
+        role: subject.role,
+        skipped: own.skipped,
+        cells: cells.collect(),
+        counts: own.counts,
+        idle_switches_per_s: own.idle_switches_per_s,
+    }
+}
+
+/// The median; of an even number the mean of the two in the middle.
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.len(), sorted.len() / 2) {
+        (0, _) => f64::NAN,
+        (len, middle) if len % 2 == 1 => sorted[middle],
+        (_, middle) => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}

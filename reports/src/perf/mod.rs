@@ -1,0 +1,23 @@
+//! Performance under the instruction clock: what is to be measured, what the guest said, what follows.
+//!
+//! A perf run compares servers, so its unit is not the scenario but the visit: one server is started, its
+//! cells are measured one after another, its costs are counted, and it is stopped again. The host lays out
+//! all visits of a run in one [`PerfPlan`], interleaved, so that nothing the guest does over time can favour
+//! one side; the guest answers with [`PerfLine`]s; [`fold`] makes the [`PerfReport`] of both, and what the
+//! plan names and no line answers is an error there.
+
+mod event;
+mod fold;
+mod job;
+mod plan;
+mod render;
+mod report;
+
+pub use event::{Counted, Measured, PerfEvent, PerfLine, StartUp};
+pub use fold::{PerfInput, fold};
+pub use job::{JobError, WARM_UP, job_file};
+pub use plan::{
+    Cell, CountRequest, Launch, Operation, PERF_PROTOCOL_VERSION, PerfPlan, Role, Subject, Visit,
+};
+pub use render::{markdown, terminal};
+pub use report::{CellResult, CountResult, PerfReport, StartUpResult, SubjectResult};

@@ -1,0 +1,162 @@
+//! What the guest is to measure, laid out by the host down to the order.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of plan and lines; the guest refuses another.
+pub const PERF_PROTOCOL_VERSION: u32 = 1;
+
+/// A whole run in one virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerfPlan {
+    /// [`PERF_PROTOCOL_VERSION`].
+    pub protocol_version: u32,
+    /// Repeated in every line, so that no other run's line can be taken for one of this.
+    pub nonce: String,
+    /// Everything that is measured.
+    pub subjects: Vec<Subject>,
+    /// What is done, in this order.
+    pub visits: Vec<Visit>,
+}
+
+/// What a subject is in the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Our server.
+    Ours,
+    /// The server that ratios refer to.
+    Reference,
+    /// Another server.
+    Peer,
+    /// A block device without a server: what is left when serving costs nothing.
+    Limit,
+}
+
+/// One thing to measure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// Name of the program, as `ublk`, `kublk`, `null_blk`.
+    pub name: String,
+    /// Data mode, as `copy`; subjects of one mode are compared with each other.
+    pub mode: String,
+    /// Its part in the comparison.
+    pub role: Role,
+    /// `UBLK_F_*` bits that the kernel must offer; without them the subject is skipped.
+    pub features: u64,
+    /// How it gets there.
+    pub launch: Launch,
+    /// The block device that is then there.
+    pub device: String,
+}
+
+impl Subject {
+    /// Name and mode, as `kublk/copy`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.name, self.mode)
+    }
+}
+
+/// How a block device comes to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Launch {
+    /// A ublk server; it may stay in the foreground or not.
+    Server {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// The device's number, which the arguments ask for.
+        id: u32,
+        /// Where the program's allocating functions are, as offsets in its file: what is called there is
+        /// an allocation. Empty where that is not known.
+        allocators: Vec<u64>,
+    },
+    /// A kernel module that makes the device when it is loaded.
+    Module {
+        /// Its name.
+        module: String,
+        /// Its parameters.
+        parameters: String,
+    },
+    /// A loop device over a file in memory.
+    Loop {
+        /// Length of the file.
+        len_bytes: u64,
+    },
+}
+
+/// One subject, from its start to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visit {
+    /// Index in [`PerfPlan::subjects`].
+    pub subject: usize,
+    /// Arguments appended to a server's, for visits that vary one thing.
+    pub extra_argv: Vec<String>,
+    /// The fio job file that measures the cells; none where only the start matters.
+    pub job_file: Option<String>,
+    /// What is counted beside it, after the measuring.
+    pub count: Option<CountRequest>,
+    /// Tags of the device, for the start-up table; the guest does not look at it.
+    pub depth: u16,
+}
+
+/// Counting runs apart from measuring, because a traced system call is a slower one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountRequest {
+    /// One fio job file for each cell that is counted, with the cell.
+    pub jobs: Vec<(Cell, String)>,
+    /// How long the idle server is watched, in guest time.
+    pub idle_ms: u64,
+}
+
+/// What a cell does.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Random reads.
+    Read,
+    /// Random writes.
+    Write,
+}
+
+/// One cell of the table: 4 KiB at random, always that many in flight.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub struct Cell {
+    /// What is done.
+    pub operation: Operation,
+    /// I/Os in flight, over all jobs.
+    pub depth: u16,
+    /// Jobs that share them; each has a queue of its own where there are enough.
+    pub jobs: u16,
+}
+
+impl Cell {
+    /// Its name, also in fio's output: `read-qd32`, `write-qd32-jobs4`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let operation = match self.operation {
+            Operation::Read => "read",
+            Operation::Write => "write",
+        };
+        match self.jobs {
+            0 | 1 => format!("{operation}-qd{}", self.depth),
+            jobs => format!("{operation}-qd{}-jobs{jobs}", self.depth),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_told_apart_by_name() {
+        let cell = Cell { operation: Operation::Read, depth: 32, jobs: 1 };
+        assert_eq!(cell.name(), "read-qd32");
+        assert_eq!(Cell { jobs: 4, ..cell }.name(), "read-qd32-jobs4");
+    }
+}

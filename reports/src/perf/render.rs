@@ -1,0 +1,206 @@
+//! The tables of a perf run, for a terminal and for `docs/performance.md`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::plan::{Cell, Role};
+use super::report::{PerfReport, StartUpResult, SubjectResult};
+use crate::render::Palette;
+
+/// A table as rows of cells; the first row is the head.
+type Rows = Vec<Vec<String>>;
+
+/// The terminal form of `report`, with a final newline.
+#[must_use]
+pub fn terminal(report: &PerfReport, palette: Palette) -> String {
+    let mut out = String::new();
+    for (title, rows) in tables(report) {
+        let _ = writeln!(out, "{}", palette.head(&title));
+        aligned(&mut out, &rows, "  ");
+        out.push('\n');
+    }
+    for error in &report.errors {
+        let _ = writeln!(out, "{} {error}", palette.bad("error"));
+    }
+    let _ = writeln!(out, "{}", palette.dim(&origin(report)));
+    out
+}
+
+/// The same tables in Markdown.
+#[must_use]
+pub fn markdown(report: &PerfReport) -> String {
+    let mut out = format!("{}\n", origin(report));
+    for (title, rows) in tables(report) {
+        let _ = writeln!(out, "\n### {title}\n");
+        for (number, row) in rows.iter().enumerate() {
+            let _ = writeln!(out, "| {} |", row.join(" | "));
+            if number == 0 {
+                let _ = writeln!(out, "|{}", " --- |".repeat(row.len()));
+            }
+        }
+    }
+    for error in &report.errors {
+        let _ = writeln!(out, "\nerror: {error}");
+    }
+    out
+}
+
+fn origin(report: &PerfReport) -> String {
+    let run = &report.run;
+    let commit: String = run.commit.as_deref().unwrap_or("unknown").chars().take(12).collect();
+    format!(
+        "Linux {}, QEMU {}, {} clock, {} CPU{}, {} I/Os a sample, commit {commit}{}",
+        report.kernel.release.as_deref().unwrap_or(&report.kernel.spec),
+        run.qemu.version,
+        report.clock,
+        report.cpus,
+        if report.cpus == 1 { "" } else { "s" },
+        report.ios_per_sample,
+        if run.dirty { " with changes" } else { "" },
+    )
+}
+
+fn tables(report: &PerfReport) -> Vec<(String, Rows)> {
+    let cells: BTreeSet<Cell> =
+        report.subjects.iter().flat_map(|s| s.cells.iter().map(|c| c.cell)).collect();
+    let cells: Vec<Cell> = cells.into_iter().collect();
+    let mut tables = Vec::new();
+    if !cells.is_empty() {
+        tables
+            .push(("thousand IOPS at 4 KiB, and the ratio to kublk".into(), iops(report, &cells)));
+    }
+    if report.clock == "instructions" && !cells.is_empty() {
+        let title = "instructions per I/O: client, kernel and server".into();
+        tables.push((title, costs(report, &cells)));
+    }
+    if report.subjects.iter().any(|subject| !subject.counts.is_empty()) {
+        tables.push(("what the server does per I/O, counted".into(), counts(report)));
+    }
+    if !report.start_up.is_empty() {
+        tables.push((
+            "ms from the program's start to the open device, by depth".into(),
+            starts(&report.start_up),
+        ));
+    }
+    tables
+}
+
+fn iops(report: &PerfReport, cells: &[Cell]) -> Rows {
+    grid(report, cells, |cell| {
+        let ratio = cell.ratio.map(|ratio| format!(" ({ratio:.3})")).unwrap_or_default();
+        format!("{:.1}{ratio}", cell.median_iops / 1000.0)
+    })
+}
+
+fn costs(report: &PerfReport, cells: &[Cell]) -> Rows {
+    grid(report, cells, |cell| format!("{:.0}", cell.cost_ns_per_io))
+}
+
+fn grid(
+    report: &PerfReport,
+    cells: &[Cell],
+    text: impl Fn(&super::report::CellResult) -> String,
+) -> Rows {
+    let mut head = vec!["server".to_owned(), "mode".to_owned()];
+    head.extend(cells.iter().map(Cell::name));
+    let mut rows = vec![head];
+    for subject in &report.subjects {
+        let mut row = vec![name(subject), subject.mode.clone()];
+        match &subject.skipped {
+            Some(probe) => row.push(format!("skipped: {probe}")),
+            None => row.extend(cells.iter().map(|wanted| {
+                let found = subject.cells.iter().find(|cell| cell.cell == *wanted);
+                found.map_or_else(|| "-".to_owned(), &text)
+            })),
+        }
+        row.resize(cells.len() + 2, String::new());
+        rows.push(row);
+    }
+    rows
+}
+
+fn name(subject: &SubjectResult) -> String {
+    match subject.role {
+        Role::Ours => format!("{} (ours)", subject.name),
+        Role::Limit => format!("{} (no server)", subject.name),
+        Role::Reference | Role::Peer => subject.name.clone(),
+    }
+}
+
+fn counts(report: &PerfReport) -> Rows {
+    let head = [
+        "server",
+        "mode",
+        "cell",
+        "io_uring_enter",
+        "system calls",
+        "context switches",
+        "futex calls, sum",
+        "allocations, sum",
+        "switches/s idle",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for subject in &report.subjects {
+        for count in &subject.counts {
+            let idle = subject.idle_switches_per_s;
+            rows.push(vec![
+                name(subject),
+                subject.mode.clone(),
+                count.cell.name(),
+                format!("{:.3}", count.enters_per_io),
+                format!("{:.3}", count.syscalls_per_io),
+                format!("{:.3}", count.switches_per_io),
+                count.futexes.to_string(),
+                count.allocations.map_or_else(|| "-".into(), |sum| sum.to_string()),
+                idle.map_or_else(|| "-".into(), |rate| format!("{rate:.1}")),
+            ]);
+        }
+    }
+    rows
+}
+
+fn starts(start_up: &[StartUpResult]) -> Rows {
+    let depths: BTreeSet<u16> = start_up.iter().map(|start| start.depth).collect();
+    let mut head = vec!["server".to_owned(), "mode".to_owned()];
+    head.extend(depths.iter().map(|depth| format!("depth {depth}")));
+    let mut rows = vec![head];
+    let mut servers: Vec<(&str, &str)> = Vec::new();
+    for start in start_up {
+        if !servers.contains(&(&start.name, &start.mode)) {
+            servers.push((&start.name, &start.mode));
+        }
+    }
+    for (name, mode) in servers {
+        let mut row = vec![name.to_owned(), mode.to_owned()];
+        row.extend(depths.iter().map(|depth| {
+            let same = |s: &&StartUpResult| s.name == name && s.mode == mode && s.depth == *depth;
+            let found = start_up.iter().find(same);
+            found.map_or_else(|| "-".into(), |s| format!("{:.1}", s.median_ns as f64 / 1e6))
+        }));
+        rows.push(row);
+    }
+    rows
+}
+
+/// Columns as wide as their widest cell: words to the left, numbers to the right.
+fn aligned(out: &mut String, rows: &Rows, indent: &str) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        // What was skipped says why over all columns.
+        let fits = |text: &&String| !text.starts_with("skipped:");
+        let cells = rows.iter().filter_map(|row| row.get(column)).filter(fits);
+        cells.map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        let mut line = String::from(indent);
+        for (column, text) in row.iter().enumerate() {
+            let width = widths[column];
+            let _ = match column {
+                0 | 1 => write!(line, "{text:<width$}  "),
+                _ => write!(line, "{text:>width$}  "),
+            };
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}

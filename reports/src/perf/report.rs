@@ -1,0 +1,98 @@
+//! `perf.json`: every sample, the medians, the ratios, the counts.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Cell, Role};
+use crate::report::{KernelHeader, RunHeader};
+
+/// The outcome of a perf run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PerfReport {
+    /// Who ran what, where.
+    pub run: RunHeader,
+    /// Which kernel, and what the image is made of.
+    pub kernel: KernelHeader,
+    /// `instructions`, where 1 ns of guest time is one guest instruction, or `wall`.
+    pub clock: String,
+    /// CPUs of the guest.
+    pub cpus: u32,
+    /// I/Os in each sample.
+    pub ios_per_sample: u64,
+    /// One entry per server and mode, in the plan's order.
+    pub subjects: Vec<SubjectResult>,
+    /// Start-up times by depth.
+    pub start_up: Vec<StartUpResult>,
+    /// Everything that was planned and did not come, or came wrong. Empty in a good run.
+    pub errors: Vec<String>,
+}
+
+/// The numbers of one server in one mode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SubjectResult {
+    /// Program.
+    pub name: String,
+    /// Data mode.
+    pub mode: String,
+    /// Its part in the comparison.
+    pub role: Role,
+    /// Why there are no numbers, as a probe and its answer.
+    pub skipped: Option<String>,
+    /// One entry per cell.
+    pub cells: Vec<CellResult>,
+    /// What the cells cost, where that was counted.
+    pub counts: Vec<CountResult>,
+    /// Context switches per second of the idle server.
+    pub idle_switches_per_s: Option<f64>,
+}
+
+/// The numbers of one cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CellResult {
+    /// Which.
+    pub cell: Cell,
+    /// I/Os per second, a sample per repetition, in the order they were taken.
+    pub samples_iops: Vec<f64>,
+    /// The median of the samples.
+    pub median_iops: f64,
+    /// Guest nanoseconds per I/O; under the instruction clock, instructions per I/O of client, kernel and
+    /// server together.
+    pub cost_ns_per_io: f64,
+    /// Median over the median of the reference server in the same mode, or in the mode `copy` where it has
+    /// not this one; none without a reference.
+    pub ratio: Option<f64>,
+}
+
+/// What one cell cost the server, per I/O.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CountResult {
+    /// Which.
+    pub cell: Cell,
+    /// I/Os that were counted over.
+    pub ios: u64,
+    /// `io_uring_enter` calls per I/O.
+    pub enters_per_io: f64,
+    /// System calls per I/O.
+    pub syscalls_per_io: f64,
+    /// Context switches per I/O, of both kinds.
+    pub switches_per_io: f64,
+    /// `futex` calls altogether.
+    pub futexes: u64,
+    /// Allocations altogether; none where they were not counted.
+    pub allocations: Option<u64>,
+}
+
+/// How long a server took to start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StartUpResult {
+    /// Program.
+    pub name: String,
+    /// Data mode.
+    pub mode: String,
+    /// Tags of the device.
+    pub depth: u16,
+    /// From the start of the program to the device that can be opened, a sample per repetition.
+    pub samples_ns: Vec<u64>,
+    /// The median of the samples.
+    pub median_ns: u64,
+}

@@ -1,0 +1,235 @@
+//! A subject: started until its block device can be opened, and ended so that nothing of it is left.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reports::perf::{Launch, StartUp, Subject};
+
+use super::count::{Allocations, Server};
+
+/// Guest time a start or a stop may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks. Under the instruction clock sleeping costs nothing, and this is the resolution of
+/// start-up times.
+const LOOK_EVERY: Duration = Duration::from_micros(100);
+const UBLK: &str = "/bin/ublk";
+const BUSYBOX: &str = "/bin/busybox";
+const LOOP_FILE: &str = "/tmp/loop.img";
+const SAID: &str = "/tmp/server.log";
+const SAID_BYTES_MAX: usize = 2000;
+
+/// A block device that is there, and what stands behind it.
+#[derive(Debug)]
+pub(super) struct Running {
+    behind: Behind,
+    device: PathBuf,
+    start_up: Option<StartUp>,
+}
+
+#[derive(Debug)]
+enum Behind {
+    Server { child: Child, id: u32, server: Server },
+    Module { name: String },
+    Loop,
+}
+
+impl Running {
+    /// Starts it and waits for its device.
+    pub(super) fn start(subject: &Subject, extra_argv: &[String]) -> Result<Self, String> {
+        let device = PathBuf::from(&subject.device);
+        if device.exists() && matches!(subject.launch, Launch::Server { .. }) {
+            return Err(format!("{} is there before its server", device.display()));
+        }
+        match &subject.launch {
+            Launch::Server { argv, id, allocators } => {
+                Self::start_server(argv, extra_argv, *id, allocators, device)
+            }
+            Launch::Module { module, parameters } => {
+                scenarios::probe::load_module(module, parameters)
+                    .map_err(|stop| format!("cannot load {module}: {stop:?}"))?;
+                wait_for(&device, || None)?;
+                let behind = Behind::Module { name: module.clone() };
+                Ok(Self { behind, device, start_up: None })
+            }
+            Launch::Loop { len_bytes } => {
+                scenarios::probe::load_module("loop", "")
+                    .map_err(|stop| format!("cannot load loop: {stop:?}"))?;
+                let file = File::create(LOOP_FILE).and_then(|file| {
+                    // Written, not sparse: a hole is read without looking for a page.
+                    let chunk = vec![1; 1 << 20];
+                    for _ in 0..*len_bytes >> 20 {
+                        std::io::Write::write_all(&mut &file, &chunk)?;
+                    }
+                    Ok(())
+                });
+                file.map_err(|error| format!("cannot write {LOOP_FILE}: {error}"))?;
+                busybox(&["losetup", &subject.device, LOOP_FILE])?;
+                wait_for(&device, || None)?;
+                Ok(Self { behind: Behind::Loop, device, start_up: None })
+            }
+        }
+    }
+
+    fn start_server(
+        argv: &[String],
+        extra_argv: &[String],
+        id: u32,
+        allocators: &[u64],
+        device: PathBuf,
+    ) -> Result<Self, String> {
+        let (program, arguments) = argv.split_first().ok_or("no program is named")?;
+        let said = File::create(SAID).map_err(|error| format!("cannot write {SAID}: {error}"))?;
+        let errors = said.try_clone().map_err(|error| error.to_string())?;
+        let allocations = Allocations::watch(program, allocators)?;
+        let begin = Instant::now();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .args(extra_argv)
+            .stdin(Stdio::null())
+            .stdout(said)
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| format!("cannot start {program}: {error}"))?;
+        let ended = || match child.try_wait() {
+            // One that ended well has left its server in the background.
+            Ok(Some(status)) if !status.success() => Some(format!("{program} ended: {status}")),
+            _ => None,
+        };
+        if let Err(why) = wait_for(&device, ended) {
+            let _ = child.kill();
+            let _ = child.wait();
+            // A device that is left behind would fail every later visit too.
+            let _ = run(UBLK, &["del", &id.to_string()]);
+            return Err(format!("{why}; it said: {}", said_so_far()));
+        }
+        let elapsed_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let allocated = allocations.as_ref().map(Allocations::count).transpose()?;
+        if allocated == Some(0) {
+            return Err(format!("{program} started without any allocation: they are not seen"));
+        }
+        let start_up = Some(StartUp { elapsed_ns, allocations: allocated });
+        let server = Server::new(server_pid(id)?, allocations);
+        Ok(Self { behind: Behind::Server { child, id, server }, device, start_up })
+    }
+
+    /// How its start went; none without a server.
+    pub(super) fn start_up(&self) -> Option<StartUp> {
+        self.start_up
+    }
+
+    /// Its server.
+    pub(super) fn server(&self) -> Option<&Server> {
+        match &self.behind {
+            Behind::Server { server, .. } => Some(server),
+            _ => None,
+        }
+    }
+
+    /// Ends it and waits until its device is gone.
+    pub(super) fn stop(&mut self) -> Result<(), String> {
+        match &mut self.behind {
+            Behind::Server { child, id, server } => {
+                run(UBLK, &["del", &id.to_string()])?;
+                let gone = wait_until(|| !server.is_alive());
+                if !gone {
+                    let _ = child.kill();
+                }
+                let _ = child.wait();
+                if !gone {
+                    return Err("the server outlives its device".into());
+                }
+                server.unwatch();
+                if wait_until(|| !self.device.exists()) {
+                    Ok(())
+                } else {
+                    Err(format!("{} outlives its server", self.device.display()))
+                }
+            }
+            Behind::Module { name } => {
+                let name = std::ffi::CString::new(name.as_str()).map_err(|e| e.to_string())?;
+                let flags = nix::kmod::DeleteModuleFlags::O_NONBLOCK;
+                let mut last = None;
+                let gone = wait_until(|| match nix::kmod::delete_module(&name, flags) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        last = Some(error);
+                        false
+                    }
+                });
+                if gone { Ok(()) } else { Err(format!("cannot unload {name:?}: {last:?}")) }
+            }
+            Behind::Loop => {
+                busybox(&["losetup", "-d", &self.device.display().to_string()])?;
+                std::fs::remove_file(LOOP_FILE)
+                    .map_err(|error| format!("cannot remove {LOOP_FILE}: {error}"))
+            }
+        }
+    }
+}
+
+/// Waits until the device can be opened and has a size.
+fn wait_for(device: &Path, mut ended: impl FnMut() -> Option<String>) -> Result<(), String> {
+    let name = device.file_name().unwrap_or_default();
+    let size = Path::new("/sys/block").join(name).join("size");
+    let mut why = None;
+    let there = wait_until(|| {
+        why = ended();
+        let sized = std::fs::read_to_string(&size).is_ok_and(|text| text.trim() != "0");
+        why.is_some() || (sized && File::open(device).is_ok())
+    });
+    match why {
+        Some(why) => Err(why),
+        None if there => Ok(()),
+        None => Err(format!("{} did not appear within {TIMEOUT:?}", device.display())),
+    }
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
+    loop {
+        if condition() {
+            return true;
+        }
+        if begin.elapsed() > TIMEOUT {
+            return false;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Who serves the device, by the driver's own word.
+fn server_pid(id: u32) -> Result<i32, String> {
+    let text = run(UBLK, &["list", "--json"])?;
+    let list: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| format!("ublk list: {error}"))?;
+    let entry = list.as_array().into_iter().flatten().find(|entry| entry["id"] == id);
+    let pid = entry.and_then(|entry| entry["info"]["server_pid"].as_i64());
+    pid.and_then(|pid| i32::try_from(pid).ok())
+        .ok_or(format!("ublk list knows no server of device {id}: {text}"))
+}
+
+fn busybox(arguments: &[&str]) -> Result<String, String> {
+    run(BUSYBOX, arguments)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let line = || format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{}: {error}", line()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{} ended with {}: {}", line(), output.status, said.trim()))
+}
+
+fn said_so_far() -> String {
+    let text = std::fs::read(SAID).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let skip = text.chars().count().saturating_sub(SAID_BYTES_MAX);
+    text.chars().skip(skip).collect::<String>().trim().to_owned()
+}

@@ -1,0 +1,212 @@
+//! Who is compared, and how each is asked for the same thing: one queue, 128 tags, 4 KiB, null.
+
+use std::path::{Path, PathBuf};
+
+use reports::perf::{Launch, Role, Subject};
+use vmimage::initramfs::Content;
+use vmimage::symbols;
+use vmimage::userland::GuestFile;
+
+/// Tags of every device, so that QD 128 fits.
+pub(crate) const DEPTH: u16 = 128;
+const ID: u32 = 1;
+
+const UBLK: &str = "/bin/ublk";
+const UBLK_OTHER: &str = "/opt/perf/ublk-other";
+const KUBLK: &str = "/opt/perf/kublk";
+const LIBUBLK: &str = "/opt/perf/libublk-null";
+
+/// What a program calls when it allocates.
+const ALLOCATORS: &[&str] =
+    &["malloc", "calloc", "realloc", "memalign", "posix_memalign", "aligned_alloc"];
+
+/// Bits of `UBLK_F_*`.
+const ZERO_COPY: u64 = 1;
+const NEED_GET_DATA: u64 = 1 << 2;
+const USER_COPY: u64 = 1 << 7;
+const AUTO_BUF_REG: u64 = 1 << 11;
+const BATCH_IO: u64 = 1 << 15;
+
+/// One data mode, and how each server is asked for it; none where it cannot do it.
+struct Mode {
+    name: &'static str,
+    features: u64,
+    ours: Option<&'static [&'static str]>,
+    kublk: Option<&'static [&'static str]>,
+    libublk: Option<&'static [&'static str]>,
+}
+
+const MODES: &[Mode] = &[
+    Mode { name: "copy", features: 0, ours: Some(&[]), kublk: Some(&[]), libublk: Some(&[]) },
+    Mode {
+        name: "get-data",
+        features: NEED_GET_DATA,
+        ours: Some(&["--mode", "get-data"]),
+        kublk: Some(&["-g"]),
+        libublk: None,
+    },
+    Mode {
+        name: "user-copy",
+        features: USER_COPY,
+        ours: Some(&["--mode", "user-copy"]),
+        kublk: Some(&["-u"]),
+        libublk: Some(&["-u"]),
+    },
+    Mode {
+        name: "zero-copy",
+        features: ZERO_COPY,
+        ours: Some(&["--mode", "zero-copy"]),
+        kublk: Some(&["-z"]),
+        libublk: None,
+    },
+    Mode {
+        name: "auto-buf",
+        features: AUTO_BUF_REG,
+        ours: Some(&["--mode", "auto-zero-copy"]),
+        kublk: Some(&["--auto_zc"]),
+        libublk: Some(&["-z"]),
+    },
+    Mode {
+        name: "batch",
+        features: BATCH_IO,
+        ours: Some(&["--batch"]),
+        kublk: Some(&["-b"]),
+        libublk: None,
+    },
+    Mode {
+        name: "batch-user-copy",
+        features: BATCH_IO | USER_COPY,
+        ours: Some(&["--batch", "--mode", "user-copy"]),
+        kublk: Some(&["-b", "-u"]),
+        libublk: None,
+    },
+    Mode {
+        name: "batch-auto-buf",
+        features: BATCH_IO | AUTO_BUF_REG,
+        ours: Some(&["--batch", "--mode", "auto-zero-copy"]),
+        kublk: Some(&["-b", "--auto_zc"]),
+        libublk: None,
+    },
+];
+
+/// Binaries of a run, where they could be had.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    pub(crate) ublk: PathBuf,
+    /// Another build of ours, for a comparison of two.
+    pub(crate) other: Option<PathBuf>,
+    pub(crate) kublk: Option<PathBuf>,
+    pub(crate) libublk: Option<PathBuf>,
+}
+
+impl Programs {
+    /// What goes into the guest image, beside what is always in it.
+    pub(crate) fn guest_files(&self) -> Vec<GuestFile> {
+        let all = [(UBLK_OTHER, &self.other), (KUBLK, &self.kublk), (LIBUBLK, &self.libublk)];
+        all.into_iter()
+            .filter_map(|(guest, path)| {
+                let content = Content::Path(path.clone()?);
+                Some(GuestFile { guest: guest.to_owned(), content, mode: 0o755 })
+            })
+            .collect()
+    }
+}
+
+/// Every subject there is with these programs, on `queues` queues.
+pub(crate) fn all(programs: &Programs, queues: u16) -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for mode in MODES {
+        let ours =
+            [("ublk", UBLK, Some(&programs.ublk)), ("other", UBLK_OTHER, programs.other.as_ref())];
+        for (name, guest, path) in ours {
+            let (Some(path), Some(arguments)) = (path, mode.ours) else { continue };
+            let base = format!(
+                "{guest} add null --untouched --size 1G --id {ID} --queues {queues} --depth"
+            );
+            subjects.push(server(name, mode, Role::Ours, &base, arguments, path));
+        }
+        if let (Some(path), Some(arguments)) = (&programs.kublk, mode.kublk) {
+            let base = format!("{KUBLK} add -t null -n {ID} -q {queues} -d");
+            subjects.push(server("kublk", mode, Role::Reference, &base, arguments, path));
+        }
+        if let (Some(path), Some(arguments)) = (&programs.libublk, mode.libublk) {
+            let base = format!("{LIBUBLK} add --foreground -n {ID} -q {queues} -d");
+            subjects.push(server("libublk", mode, Role::Peer, &base, arguments, path));
+        }
+    }
+    subjects.push(Subject {
+        name: "loop".into(),
+        mode: "file in tmpfs".into(),
+        role: Role::Limit,
+        features: 0,
+        launch: Launch::Loop { len_bytes: 256 << 20 },
+        device: "/dev/loop0".into(),
+    });
+    subjects.push(Subject {
+        name: "null_blk".into(),
+        mode: "blk-mq".into(),
+        role: Role::Limit,
+        features: 0,
+        launch: Launch::Module {
+            module: "null_blk".into(),
+            parameters: format!(
+                "nr_devices=1 queue_mode=2 irqmode=0 bs=512 gb=1 submit_queues={queues} \
+                 hw_queue_depth={DEPTH}"
+            ),
+        },
+        device: "/dev/nullb0".into(),
+    });
+    subjects
+}
+
+/// A server; `base` ends in the option for the depth, whose value each visit appends.
+fn server(
+    name: &str,
+    mode: &Mode,
+    role: Role,
+    base: &str,
+    arguments: &[&str],
+    path: &Path,
+) -> Subject {
+    // The depth comes last, so the mode's own arguments go before its option.
+    let (head, depth_option) = base.rsplit_once(' ').unwrap_or((base, ""));
+    let words = head.split(' ').chain(arguments.iter().copied()).chain([depth_option]);
+    let launch = Launch::Server {
+        argv: words.map(str::to_owned).collect(),
+        id: ID,
+        allocators: symbols::function_offsets(path, ALLOCATORS).unwrap_or_default(),
+    };
+    Subject {
+        name: name.to_owned(),
+        mode: mode.name.to_owned(),
+        role,
+        features: mode.features,
+        launch,
+        device: format!("/dev/ublkb{ID}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_can_do_every_mode_and_the_depth_comes_last() {
+        let own = std::env::current_exe().unwrap();
+        let programs = Programs {
+            ublk: own.clone(),
+            other: None,
+            kublk: Some(own.clone()),
+            libublk: Some(own),
+        };
+        let subjects = all(&programs, 1);
+        assert!(MODES.iter().all(|mode| mode.kublk.is_some()));
+        for subject in &subjects {
+            if let Launch::Server { argv, .. } = &subject.launch {
+                assert!(argv.last().unwrap().ends_with('d') || argv.last().unwrap() == "--depth");
+            }
+        }
+        let ids: std::collections::BTreeSet<_> = subjects.iter().map(Subject::id).collect();
+        assert_eq!(ids.len(), subjects.len());
+    }
+}
