@@ -52,7 +52,7 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         return ExitCode::from(2);
     };
     let hooks = Hooks { segfault: crate::crash::segfault };
-    let output: Box<dyn Write> = Box::new(std::io::stdout());
+    let output: Box<dyn Write + Send> = Box::new(std::io::stdout());
     let mut context = Context::new(seed, budgets, kernel, hooks, output);
     let result = catch_unwind(AssertUnwindSafe(|| item.run(&mut context)));
     context.finish(result.unwrap_or_else(|panic| {

@@ -112,7 +112,7 @@ pub struct Context {
     pub kernel: KernelRelease,
     /// What only the agent can do.
     pub hooks: Hooks,
-    sink: Box<dyn Write>,
+    sink: Box<dyn Write + Send>,
     steps_left: u32,
     checks: u64,
 }
@@ -131,7 +131,7 @@ impl Context {
         budgets: Budgets,
         kernel: KernelRelease,
         hooks: Hooks,
-        sink: Box<dyn Write>,
+        sink: Box<dyn Write + Send>,
     ) -> Self {
         Self { seed, budgets, kernel, hooks, sink, steps_left: budgets.steps_max, checks: 0 }
     }

@@ -1,7 +1,6 @@
 //! Batch commands: one server on them, and every way in which they are refused.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reports::budget::BudgetClass;
@@ -125,6 +124,8 @@ fn server(context: &mut Context) -> Result<String, Stop> {
     let hopeless = hand.fetch_command(9).user_data(77);
     hand.ring().push(&hopeless)?;
     hand.ring().submit()?;
+    // It keeps the char device open, and DEL_DEV would wait for it.
+    drop(hopeless);
     let early = hand.ring().wait(1, context.quiet())?;
     let pending = rig.start_begin()?;
     let failed =
@@ -161,19 +162,13 @@ fn serve_and_stop(
     hand.fetch()?;
     drive(context, &mut rig, &mut hand, pending)?;
     context.check(FailureKind::Completion, "START_DEV with prepared tags", true)?;
-    // The round trip waits for its requests, so they are served from another thread.
-    let done = AtomicBool::new(false);
+    // Requests are delivered by the thread that fetches, so it is the other one that waits for them.
     let round_trip = std::thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                hand.serve_for(Duration::from_millis(5))?;
-            }
-            Ok::<_, Stop>(())
-        });
-        let checked = rig.check_round_trip(context);
-        done.store(true, Ordering::Relaxed);
-        let served = server.join().map_err(|_| Stop::error("the batch server panicked"))?;
-        served.and(checked)
+        let client = scope.spawn(|| rig.check_round_trip(context));
+        while !client.is_finished() {
+            hand.serve_for(Duration::from_millis(5))?;
+        }
+        client.join().map_err(|_| Stop::error("the round trip panicked"))?
     });
     round_trip?;
     let again = hand.prepare_all()?;

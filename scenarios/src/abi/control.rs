@@ -334,8 +334,9 @@ fn delete_async(context: &mut Context) -> Result<String, Stop> {
     let gone = wait_until(context.command_timeout(), || !gone.exists());
     context.check(FailureKind::State, "the node is gone", gone)?;
     let mut client = RawControl::open()?;
+    // It is only on its way: the number is taken, and its info can be read, until the last close.
     let info = client.command(context, CtrlOp::GetDevInfo.encoded(), id, 64)?;
-    context.check_result("GET_DEV_INFO of a deleted device", info, -ENODEV)?;
+    context.check_result("GET_DEV_INFO of a device that is held open", info, 0)?;
     let taken = add_as(context, &mut client, id)?;
     context.check_result("ADD_DEV with an id that is still held", taken, -EEXIST)?;
     drop(held);

@@ -24,7 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         id: "abi/discard-params-in-sysfs",
-        title: "granularity, alignment and both limits of clearing are in sysfs as asked",
+        title: "granularity and both limits of clearing are in sysfs as asked",
         covers: &["ublk_param_discard", "R:5"],
         run: discard,
         ..Scenario::SERVER
@@ -167,7 +167,9 @@ fn discard(context: &mut Context) -> Result<String, Stop> {
             ("queue/discard_granularity", "16384"),
             ("queue/discard_max_hw_bytes", "262144"),
             ("queue/write_zeroes_max_bytes", "65536"),
-            ("discard_alignment", "4096"),
+            // The file shows another limit than its name says, on every kernel tried: docs/kernel-facts.md.
+            // GET_PARAMS, which the server compares at its start, has what was asked for.
+            ("discard_alignment", "0"),
         ],
     )?;
     check_disk(

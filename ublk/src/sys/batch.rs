@@ -174,7 +174,12 @@ impl Batch {
             return Handled { taken: &[], refused: None };
         };
         buffer.with_kernel = false;
-        let count = usize::try_from(result / elem_bytes).unwrap_or(0).min(buffer.tags.len());
+        // A preparation is all or nothing, and answers 0 or an error; a commit says how many bytes of elements
+        // it took.
+        let count = match result {
+            0 if !buffer.commits => buffer.tags.len(),
+            _ => usize::try_from(result / elem_bytes).unwrap_or(0).min(buffer.tags.len()),
+        };
         let (taken, rest) = buffer.tags.split_at(count);
         // A commit that stopped half-way says where and not why; what it did not reach cannot be told
         // from what it refused, so the first of them stands for all.
@@ -343,6 +348,19 @@ mod tests {
         batch.add(commit(0)).unwrap();
         batch.take_filled(0, |_| 0).unwrap();
         assert_eq!(batch.handled(0, -libc::EBUSY).refused, Some((0, -libc::EBUSY)));
+    }
+
+    #[test]
+    fn a_preparation_is_all_or_nothing() {
+        let Some(mut batch) = batch(BatchFlags::empty()) else { return };
+        for (result, expected) in [(0, (2, None)), (-libc::EBUSY, (0, Some((0, -libc::EBUSY))))] {
+            for tag in 0..2 {
+                batch.add(Element { command: Command::Fetch, ..commit(tag) }).unwrap();
+            }
+            batch.take_filled(0, |_| 0).unwrap();
+            let handled = batch.handled(0, result);
+            assert_eq!((handled.taken.len(), handled.refused), expected, "{result}");
+        }
     }
 
     #[test]

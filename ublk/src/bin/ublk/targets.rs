@@ -195,7 +195,9 @@ impl StripeArgs {
         let open =
             |path: &PathBuf| open_file(path.clone(), each, self.direct, self.common.read_only);
         let members = self.paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        StripeTarget::new(members, self.chunk_size).map_err(Failure::usage)
+        let stripe = StripeTarget::new(members, self.chunk_size).map_err(Failure::usage)?;
+        // Members are whole chunks and may be longer; a size that was asked for is kept to the byte.
+        Ok(stripe.at_most(self.size.unwrap_or(u64::MAX)))
     }
 }
 
