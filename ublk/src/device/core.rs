@@ -9,6 +9,7 @@ use crate::ctrl::{Command, Control, CtrlError, Pending, char_path};
 use crate::features::{self, Host, Plan, Wish};
 use crate::params::{DeviceNumbers, check_features};
 use crate::queue::{KillSwitch, QueueCounters, QueueTicket, TagSet};
+use crate::sys::shared::SharedMemory;
 use crate::uapi::{DEV_ID_AUTO, DevInfo, Features, ParamTypes, Params};
 
 /// How long a device's node may take to appear and be accessible.
@@ -41,6 +42,8 @@ pub(super) struct Core {
     /// START_DEV or END_USER_RECOVERY, submitted and not answered.
     pub(super) start: Option<(Step, Pending)>,
     pub(super) owed: Owed,
+    /// What requests may be in, with its index.
+    shared: Vec<(u16, SharedMemory)>,
 }
 
 /// Groups that older kernels mask off and do not refuse.
@@ -100,7 +103,15 @@ impl Core {
         kill_switch: Arc<KillSwitch>,
         owed: Owed,
     ) -> Self {
-        Self { control, info, char_device: None, kill_switch, start: None, owed }
+        Self {
+            control,
+            info,
+            char_device: None,
+            kill_switch,
+            start: None,
+            owed,
+            shared: Vec::new(),
+        }
     }
 
     pub(super) fn set_params(&mut self, params: &Params) -> Result<(), DeviceError> {
@@ -118,6 +129,22 @@ impl Core {
         let integrity = groups.contains(ParamTypes::INTEGRITY);
         let since = if integrity { "Linux 7.0" } else { "Linux 6.15" };
         Err(DeviceError::ParamsIgnored { groups, since })
+    }
+
+    /// Registers memory for requests to be in.
+    pub(super) fn share(&mut self, memory: &SharedMemory) -> Result<(), DeviceError> {
+        let registered = self.control.reg_shared(self.info.dev_id, memory);
+        let index = registered.map_err(failed(Step::Share))?;
+        self.know_shared(index, memory);
+        Ok(())
+    }
+
+    /// Notes memory that the kernel knows by that index.
+    pub(super) fn know_shared(&mut self, index: u32, memory: &SharedMemory) {
+        // The driver has no larger ones.
+        if let Ok(index) = u16::try_from(index) {
+            self.shared.push((index, memory.clone()));
+        }
     }
 
     pub(super) fn numbers(&mut self) -> Result<Option<DeviceNumbers>, DeviceError> {
@@ -153,6 +180,7 @@ impl Core {
                 features: self.info.flags,
                 kill_switch: Arc::clone(&self.kill_switch),
                 files: Vec::new(),
+                shared: self.shared.clone(),
             });
         }
         Ok(tickets)

@@ -10,6 +10,7 @@ use super::{KernelPort, KillSwitch, QueueCounters, QueueError, Worker, pin_to};
 use crate::device::CharDevice;
 use crate::sys::desc::DescArea;
 use crate::sys::lane::{LaneSpec, TagSet, Transfer};
+use crate::sys::shared::SharedMemory;
 use crate::sys::worker_ring::WorkerRing;
 use crate::uapi::Features;
 
@@ -30,6 +31,7 @@ pub struct QueueTicket {
     pub(crate) counters: Arc<QueueCounters>,
     pub(crate) kill_switch: Arc<KillSwitch>,
     pub(crate) files: Vec<Arc<File>>,
+    pub(crate) shared: Vec<(u16, SharedMemory)>,
 }
 
 /// How bytes move on a device with those features.
@@ -114,6 +116,7 @@ impl QueueTicket {
             counters: if index == 0 { Arc::clone(&self.counters) } else { self.more_counters() },
             kill_switch: Arc::clone(&self.kill_switch),
             files: self.files.clone(),
+            shared: self.shared.clone(),
             ..self
         };
         Ok((0..shares).map(share).collect())
@@ -164,6 +167,7 @@ impl Worker {
                 batch: ticket.features.contains(Features::BATCH_IO),
                 zoned: ticket.features.contains(Features::ZONED),
                 files: ticket.files.iter().map(|file| file.as_fd()).collect(),
+                shared: ticket.shared.clone(),
             })
             .collect();
         let mut ring = WorkerRing::new(&specs).map_err(setup("set up the io_uring"))?;
@@ -192,6 +196,7 @@ impl Worker {
                 transfer: transfer(ticket.features),
                 counters: ticket.counters,
                 ignores_data: false,
+                extents: false,
             });
         }
         let port = KernelPort { ring, lanes: descriptors, lane_of: lane_of.into_boxed_slice() };

@@ -17,8 +17,8 @@ use super::workers::Workers;
 use super::{DeviceStatus, ParamsStatus, Status};
 use crate::ctrl::{Control, OpenError};
 use crate::device::{
-    Configured, Device, DeviceError, DeviceSpec, Live, Recoverable, Recovery, StartProgress,
-    Starting, Step,
+    Configured, Device, DeviceError, DeviceSpec, Live, Recoverable, Recovery, SharedMemory,
+    StartProgress, Starting, Step,
 };
 use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder, ParamsError};
 use crate::queue::{KillSwitch, LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
@@ -129,6 +129,7 @@ pub struct ServerBuilder {
     order: StartupOrder,
     start_timeout: Duration,
     latency: bool,
+    memories: Vec<SharedMemory>,
     socket: Option<Option<PathBuf>>,
     shared: Arc<Shared>,
 }
@@ -162,6 +163,7 @@ impl ServerBuilder {
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
             latency: false,
+            memories: Vec::new(),
             socket: None,
             shared: Arc::default(),
         }
@@ -206,6 +208,23 @@ impl ServerBuilder {
     #[must_use]
     pub fn data_mode(mut self, mode: DataMode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Registers memory that clients share with this server: requests whose pages are all in it are served from
+    /// there without a copy (by a target that wants bytes, with one), all others in the device's data mode. Not with
+    /// [`DataMode::GetData`]. May be given several times. Available since Linux 7.1.
+    ///
+    /// ```no_run
+    /// # use ublk::{server::{Server, SharedMemory}, target::NullTarget};
+    /// let file = std::fs::File::options().read(true).write(true).open("/dev/shm/requests")?;
+    /// let memory = SharedMemory::from_file(&file, 4 << 20)?;
+    /// let server = Server::builder(NullTarget::new(1 << 30)).shared_memory(memory).start()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn shared_memory(mut self, memory: SharedMemory) -> Self {
+        self.memories.push(memory);
         self
     }
 
@@ -334,9 +353,14 @@ impl ServerBuilder {
     }
 
     /// Takes over a device that another server has left, instead of adding one. Of what was chosen here only the
-    /// target, its name, the socket, the order and the time for the start count; the rest is the device's own.
+    /// target, its name, the shared memory (which must be the old server's), the socket, the order and the time for
+    /// the start count; the rest is the device's own.
     pub fn recover(self, id: u32) -> Takeover {
         Takeover::new(self, id)
+    }
+
+    pub(super) fn memories(&self) -> &[SharedMemory] {
+        &self.memories
     }
 
     pub(super) fn target(&self) -> &dyn Target {
@@ -357,7 +381,10 @@ impl ServerBuilder {
         let mut control = Control::open()?;
         self.settle_features(&mut control)?;
         let device = Device::add(control, &self.spec)?;
-        let device = device.set_params(&params)?;
+        let mut device = device.set_params(&params)?;
+        for memory in &self.memories {
+            device.share(memory)?;
+        }
         self.launch(Unstarted::New(device), params)
     }
 
@@ -370,6 +397,9 @@ impl ServerBuilder {
             // The driver wants a mode in which it copies nothing itself, because an append's commit has
             // no room for a buffer; and a report has to be written by the server, which zero copy cannot.
             self.spec.features |= Features::ZONED | Features::USER_COPY;
+        }
+        if !self.memories.is_empty() {
+            self.spec.features |= Features::SHMEM_ZC;
         }
         if self.batch {
             self.spec.features |= Features::BATCH_IO;

@@ -33,6 +33,8 @@ pub use builder::{ServerBuilder, StartError, StartupOrder};
 pub use detach::{DetachError, DetachReport};
 pub use live::{Server, StopError, StopReport};
 pub use mode::DataMode;
+
+pub use crate::sys::shared::{SharedMemory, SharedMemoryError};
 pub use prometheus::prometheus;
 pub use requests::{Request, ask, request_path};
 pub use resize::ResizeError;

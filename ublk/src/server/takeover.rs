@@ -95,7 +95,8 @@ impl Takeover {
         if self.replace {
             self.quiesce(&mut control)?;
         }
-        let device = Device::recover(control, self.id, self.wait)?;
+        let mut device = Device::recover(control, self.id, self.wait)?;
+        device.shares(self.builder.memories());
         let params = *device.params();
         self.check(&params)?;
         self.builder.launch(Unstarted::Left(device), params)

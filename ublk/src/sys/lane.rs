@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use super::batch::Batch;
 use super::buffers::TagBuffers;
+use super::shared::SharedMemory;
+use crate::uapi::ShmemAddr;
 
 /// How a request's bytes get to the server and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,8 @@ pub(crate) struct LaneSpec<'a> {
     pub(crate) zoned: bool,
     /// Files that transfers may name, by their index.
     pub(crate) files: Vec<BorrowedFd<'a>>,
+    /// Memory that requests may be in, with the index the kernel knows it by.
+    pub(crate) shared: Vec<(u16, SharedMemory)>,
 }
 
 /// A lane of a ring.
@@ -93,6 +97,7 @@ pub(super) struct Lane {
     /// The character device in the ring's file table; the lane's files follow it.
     pub(super) char_device: u32,
     pub(super) files: u32,
+    pub(super) shared: Vec<(u16, SharedMemory)>,
     pub(super) batch: Option<Batch>,
 }
 
@@ -100,6 +105,12 @@ impl Lane {
     /// A file in the ring's table.
     pub(super) fn file(&self, index: u32) -> Option<u32> {
         (index < self.files).then(|| self.char_device + 1 + index)
+    }
+
+    /// The memory of an index, where that many bytes at that offset are in it.
+    pub(super) fn shared(&self, at: ShmemAddr, len_bytes: u64) -> Option<&SharedMemory> {
+        let (_, memory) = self.shared.iter().find(|(index, _)| *index == at.index)?;
+        memory.address(u64::from(at.offset), len_bytes).map(|_| memory)
     }
 
     /// The address that a command gives for the tag at that position: its buffer, where the kernel copies.

@@ -19,6 +19,7 @@ pub(crate) mod memory;
 pub(crate) mod provided;
 pub(crate) mod raw_ring;
 mod ring_calls;
+pub mod shared;
 pub(crate) mod sqe;
 mod sqe64;
 mod user_data;

@@ -162,6 +162,7 @@ impl WorkerRing {
             transfer: spec.transfer,
             char_device,
             files: spec.files.len() as u32,
+            shared: spec.shared.clone(),
             batch,
         })
     }
@@ -201,7 +202,8 @@ impl WorkerRing {
         }
         for sqe in sqes {
             // SAFETY: the memory an entry may name is: a slot's buffer, which lives until drop or for ever, and whose
-            // gate keeps everybody else out until the entry has completed; an element buffer, which is filled again
+            // gate keeps everybody else out until the entry has completed; shared memory, which lives as long and which
+            // nothing in this process refers into; an element buffer, which is filled again
             // only after that; provided buffers, which no reference points into; a timespec, which is read while
             // submitting. Registered buffers are the kernel's own.
             let pushed = unsafe { self.ring.submission().push(&sqe.entry()) };

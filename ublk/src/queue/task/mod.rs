@@ -87,13 +87,15 @@ impl<F: Future<Output = Outcome>> Tasks<F> {
             return worker.answer(slot, &descriptor, Answer::error(libc::EIO));
         }
         let lane = worker.lane(slot);
+        let stays = lane.leaves_bytes(&descriptor);
         let place = &mut self.places[slot as usize];
         let request = AsyncRequest {
             turn: place.io.begin(),
             io: Rc::clone(&place.io),
             descriptor,
             transfer: lane.transfer,
-            has_bytes: lane.ignores_data || !lane.is_registered(),
+            has_bytes: lane.ignores_data || !stays,
+            shared: descriptor.shared.filter(|_| stays),
             queue: lane.queue,
             tag: worker.tag_of(slot),
         };
@@ -217,7 +219,7 @@ impl<F: Future<Output = Outcome>> Place<F> {
         match outcome.decision {
             CommitDecision::Commit(result) => {
                 let answer = Answer { result, ..outcome.answer };
-                if worker.lane(slot).is_registered() {
+                if worker.lane(slot).leaves_bytes(&descriptor) {
                     worker.settle(slot, &descriptor, answer)
                 } else {
                     worker.answer(slot, &descriptor, answer)
@@ -225,7 +227,7 @@ impl<F: Future<Output = Outcome>> Place<F> {
             }
             CommitDecision::CommitAfterNext(result) => {
                 let answer = Answer { result, ..outcome.answer };
-                let moved = worker.lane(slot).is_registered();
+                let moved = worker.lane(slot).leaves_bytes(&descriptor);
                 worker.hold_back(slot, &descriptor, answer, moved)
             }
             CommitDecision::Never => {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::{WorkerRing, errno};
 use crate::sys::gate::{Holder, SharedBuffer};
 use crate::sys::retry_eintr;
-use crate::uapi::UserCopyPos;
+use crate::uapi::{ShmemAddr, UserCopyPos};
 
 impl WorkerRing {
     /// The first `len_bytes` of a slot's buffer; none while it is not the queue's turn, or where it is
@@ -35,6 +35,39 @@ impl WorkerRing {
     /// Gives the slot's turn to its task, or takes it back; not while anything is under way.
     pub(crate) fn pass_to(&mut self, slot: u32, holder: Holder) -> bool {
         self.gates.pass_to(slot, holder)
+    }
+
+    /// Whether a slot's lane has that much of shared memory there.
+    pub(crate) fn reaches_shared(&self, slot: u32, at: ShmemAddr, len_bytes: u64) -> bool {
+        self.lane_and_index(slot)
+            .is_some_and(|(lane, _)| self.lanes[lane].shared(at, len_bytes).is_some())
+    }
+
+    /// Copies between shared memory and a slot's buffer.
+    ///
+    /// # Errors
+    /// EFAULT for memory that is not there, or not any more; EBUSY when it is not the queue's turn, EINVAL for more
+    /// than the buffer has.
+    pub(crate) fn shared_copy(
+        &mut self,
+        slot: u32,
+        at: ShmemAddr,
+        len_bytes: usize,
+        to_request: bool,
+    ) -> io::Result<()> {
+        let (lane, _) = self.lane_and_index(slot).ok_or_else(|| errno(libc::EINVAL))?;
+        let memory = self.lanes[lane].shared(at, len_bytes as u64).cloned();
+        let memory = memory.ok_or_else(|| errno(libc::EFAULT))?;
+        if !self.gates.is_queues(slot) {
+            return Err(errno(libc::EBUSY));
+        }
+        let buffer = self.buffer(slot, len_bytes).ok_or_else(|| errno(libc::EINVAL))?;
+        let offset_bytes = u64::from(at.offset);
+        if to_request {
+            memory.write(offset_bytes, buffer)
+        } else {
+            memory.read(offset_bytes, buffer)
+        }
     }
 
     /// Brings a request's bytes into its slot's buffer, or the buffer's into the request, through the

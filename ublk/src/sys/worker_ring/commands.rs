@@ -12,7 +12,7 @@ use crate::sys::lane::{Lane, Transfer};
 use crate::sys::sqe64::{Place, Sqe64};
 use crate::sys::user_data::{Kind, UserData};
 use crate::tag::Command;
-use crate::uapi::{AutoBufReg, AutoBufRegFlags, IoCmd, IoCmdOp};
+use crate::uapi::{AutoBufReg, AutoBufRegFlags, IoCmd, IoCmdOp, ShmemAddr};
 
 impl WorkerRing {
     /// Queues a command; it leaves with the next [`submit_and_wait`](Self::submit_and_wait). From now on
@@ -131,20 +131,24 @@ impl WorkerRing {
                     len_bytes,
                     dsync,
                     register,
+                    shared,
                 } => {
                     let end = u64::from(start_bytes) + u64::from(len_bytes);
-                    let place = match lane.transfer {
-                        Transfer::Registered { .. } => {
+                    let place = match (shared, lane.transfer) {
+                        (Some(place), _) => Self::shared_place(lane, place, start_bytes, end)?,
+                        (None, Transfer::Registered { .. }) => {
                             Place::Registered { index: slot as u16, offset: u64::from(start_bytes) }
                         }
-                        Transfer::Copy | Transfer::UserCopy
+                        (None, Transfer::Copy | Transfer::UserCopy)
                             if end <= lane.buffers.len_bytes() as u64 =>
                         {
                             let base =
                                 lane.buffers.address(at).ok_or_else(|| errno(libc::EINVAL))?;
                             Place::Memory(base + u64::from(start_bytes))
                         }
-                        Transfer::Copy | Transfer::UserCopy => return Err(errno(libc::EINVAL)),
+                        (None, Transfer::Copy | Transfer::UserCopy) => {
+                            return Err(errno(libc::EINVAL));
+                        }
                     };
                     let transfer = Sqe64::transfer(
                         write,
@@ -175,6 +179,13 @@ impl WorkerRing {
                 }
             },
         ))
+    }
+
+    /// Where a transfer of a request in shared memory begins; the whole request up to `end` has to be in it.
+    fn shared_place(lane: &Lane, at: ShmemAddr, start: u32, end: u64) -> io::Result<Place> {
+        let memory = lane.shared(at, end).ok_or_else(|| errno(libc::EFAULT))?;
+        let address = memory.address(u64::from(at.offset) + u64::from(start), 0);
+        Ok(Place::Memory(address.ok_or_else(|| errno(libc::EFAULT))?))
     }
 
     fn register_cmd(

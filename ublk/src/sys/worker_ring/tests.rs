@@ -23,6 +23,7 @@ fn ring(depth: u16, files: Vec<BorrowedFd<'_>>) -> Option<WorkerRing> {
         batch: false,
         zoned: false,
         files,
+        shared: Vec::new(),
     };
     match WorkerRing::new(&[spec]) {
         Ok(ring) => Some(ring),
@@ -81,6 +82,7 @@ fn a_task_moves_its_bytes_between_file_and_buffer() {
         len_bytes: 1024,
         dsync: write,
         register,
+        shared: None,
     };
     // It is not a task's turn yet.
     let early = ring.start(1, 0, transfer(true, 0, false)).unwrap_err();

@@ -65,10 +65,6 @@ fn check(options: &Options, kind: Kind) -> Result<(), Failure> {
     if kind == Kind::Recover {
         options.number("recover")?;
     }
-    if options.htlb.is_some() {
-        // Refused, for a device without it would look as if it worked.
-        return Err(Failure::failed("--htlb: registering a shared file is not there yet"));
-    }
     if options.rotate_auto_buf {
         return Err(Failure::failed("--rotate_auto_buf is not there yet"));
     }
