@@ -54,6 +54,7 @@ fn worker(double: Double) -> Worker<Double> {
     let lane = Lane {
         queue: 0,
         tags,
+        fetches: tags,
         first_slot: 0,
         transfer,
         counters,

@@ -43,6 +43,7 @@ fn worker(double: Double, queue: u16, depth: u16, counters: Arc<QueueCounters>) 
     let lane = Lane {
         queue,
         tags,
+        fetches: tags,
         first_slot: 0,
         transfer,
         counters,

@@ -8,6 +8,7 @@ use super::port::LaneDescriptors;
 use super::worker::Lane;
 use super::{KernelPort, KillSwitch, QueueCounters, QueueError, Worker, pin_to};
 use crate::device::CharDevice;
+use crate::sys::common::CommonTags;
 use crate::sys::desc::DescArea;
 use crate::sys::lane::{LaneSpec, TagSet, Transfer};
 use crate::sys::shared::SharedMemory;
@@ -22,6 +23,11 @@ pub struct QueueTicket {
     pub(crate) queue: u16,
     pub(crate) depth: u16,
     pub(crate) tags: TagSet,
+    /// Those it fetches: all of them, unless several tickets stand for all of a queue's tags.
+    pub(crate) fetches: TagSet,
+    pub(crate) common: Option<Arc<CommonTags>>,
+    /// Register each request's pages at another index than the one before it.
+    pub(crate) rotate: bool,
     pub(crate) io_desc_size: u16,
     pub(crate) buffer_len_bytes: u32,
     /// The features in effect: they decide how bytes move.
@@ -91,6 +97,15 @@ impl QueueTicket {
         self
     }
 
+    /// Registers each request's pages at another index than the one before it, where the kernel registers them for a
+    /// batch: it has to take out the old ones first, which is a test of the driver and nothing else.
+    #[must_use]
+    pub fn rotating(mut self) -> Self {
+        let rotates = Features::AUTO_BUF_REG | Features::BATCH_IO;
+        self.rotate = self.features.contains(rotates);
+        self
+    }
+
     /// The files its target names, for transfers by the ring.
     #[must_use]
     pub fn with_files(mut self, files: Vec<Arc<File>>) -> Self {
@@ -98,19 +113,34 @@ impl QueueTicket {
         self
     }
 
-    /// Splits it into shares of its tags, for as many threads; fewer where there are fewer tags. Each
-    /// share counts for itself. The tags are dealt out in turn: the block layer hands out neighbours one
-    /// after another. Available since Linux 6.16, and not with BATCH_IO.
+    /// Splits it into shares, for as many threads; fewer where there are fewer tags. Each share counts for
+    /// itself. The tags are dealt out in turn: the block layer hands out neighbours one after another. With
+    /// BATCH_IO a share is one of the threads to which the kernel delivers whatever tag comes next, except
+    /// with AUTO_BUF_REG, whose pages are registered with one ring. Available since Linux 6.16, with BATCH_IO
+    /// since 7.0.
     ///
     /// # Errors
     /// The ticket itself, where the device does not let several threads serve a queue.
     pub fn split(self, shares: u16) -> Result<Vec<Self>, Self> {
-        let shares = shares.clamp(1, self.tags.count.max(1));
-        if shares > 1 && !self.features.contains(Features::PER_IO_DAEMON) {
+        let shares = shares.clamp(1, self.fetches.count.max(1));
+        if shares == 1 {
+            return Ok(vec![self]);
+        }
+        let has = |feature| self.features.contains(feature);
+        let batch = has(Features::BATCH_IO);
+        let allowed =
+            if batch { !has(Features::AUTO_BUF_REG) } else { has(Features::PER_IO_DAEMON) };
+        if !allowed {
             return Err(self);
         }
+        let common = match &self.common {
+            Some(common) => Some(Arc::clone(common)),
+            None => batch.then(|| Arc::new(CommonTags::new(self.depth))),
+        };
         let share = |index| Self {
-            tags: self.tags.share(index, shares),
+            tags: if batch { self.tags } else { self.tags.share(index, shares) },
+            fetches: self.fetches.share(index, shares),
+            common: common.clone(),
             affinity: self.affinity.clone(),
             char_device: Arc::clone(&self.char_device),
             counters: if index == 0 { Arc::clone(&self.counters) } else { self.more_counters() },
@@ -162,6 +192,8 @@ impl Worker {
                 queue: ticket.queue,
                 depth: ticket.depth,
                 tags: ticket.tags,
+                common: ticket.common.clone().map(|common| (common, ticket.fetches)),
+                rotate: ticket.rotate,
                 buffer_len_bytes: ticket.buffer_len_bytes,
                 transfer: ticket.transfer(),
                 batch: ticket.features.contains(Features::BATCH_IO),
@@ -192,6 +224,7 @@ impl Worker {
             lanes.push(Lane {
                 queue: ticket.queue,
                 tags: ticket.tags,
+                fetches: ticket.fetches,
                 first_slot,
                 transfer: transfer(ticket.features),
                 counters: ticket.counters,

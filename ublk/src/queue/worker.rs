@@ -15,6 +15,8 @@ use crate::uapi::ShmemAddr;
 pub(super) struct Lane {
     pub(super) queue: u16,
     pub(super) tags: TagSet,
+    /// Those of them that this worker fetches: where several share all of a queue's tags, its part.
+    pub(super) fetches: TagSet,
     pub(super) first_slot: u32,
     pub(super) transfer: Transfer,
     pub(super) counters: Arc<QueueCounters>,
@@ -165,6 +167,10 @@ impl<P: Port> Worker<P> {
     fn push_fetch(&mut self, slot: u32) -> Result<(), QueueError> {
         let armed = self.slots[slot as usize].tag.arm();
         let command = armed.map_err(|source| self.tag_error(slot, source))?;
+        if self.lane(slot).fetches.index(self.tag_of(slot)).is_none() {
+            // Another worker sees to it, and the kernel may deliver it here all the same.
+            return Ok(());
+        }
         self.push(slot, command)
     }
 

@@ -129,6 +129,7 @@ pub struct ServerBuilder {
     order: StartupOrder,
     start_timeout: Duration,
     latency: bool,
+    rotate: bool,
     memories: Vec<SharedMemory>,
     socket: Option<Option<PathBuf>>,
     shared: Arc<Shared>,
@@ -163,6 +164,7 @@ impl ServerBuilder {
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
             latency: false,
+            rotate: false,
             memories: Vec::new(),
             socket: None,
             shared: Arc::default(),
@@ -236,8 +238,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Registers each request's pages at another index than the one before it:
+    /// [`QueueTicket::rotating`]. A test of the driver.
+    #[must_use]
+    pub fn rotate_indices(mut self, rotate: bool) -> Self {
+        self.rotate = rotate;
+        self
+    }
+
     /// Threads; one for each queue unless given. Fewer serve several queues each; more share the tags of
-    /// a queue, where the device lets them (since Linux 6.16, without `batch`).
+    /// a queue, where the device lets them (since Linux 6.16; with `batch` not in the automatic zero-copy modes).
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
@@ -245,7 +255,7 @@ impl ServerBuilder {
     }
 
     /// Gives each thread a share of every queue, so that all of them serve whatever queue is busy. Needs a
-    /// device that lets threads share a queue: since Linux 6.16, without `batch`.
+    /// device that lets threads share a queue, as [`threads`](Self::threads).
     #[must_use]
     pub fn share_queues(mut self, share: bool) -> Self {
         self.share_queues = share;
@@ -424,6 +434,9 @@ impl ServerBuilder {
         let mut tickets = device.open_queues()?;
         if self.latency {
             tickets = tickets.into_iter().map(QueueTicket::with_latency).collect();
+        }
+        if self.rotate {
+            tickets = tickets.into_iter().map(QueueTicket::rotating).collect();
         }
         let hands = deal(tickets, self.threads, self.share_queues);
         let counters: Vec<_> = hands.iter().flatten().map(QueueTicket::counters).collect();

@@ -2,10 +2,11 @@
 //! has a lane for each queue it serves, of whatever device.
 
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::batch::Batch;
 use super::buffers::TagBuffers;
+use super::common::CommonTags;
 use super::shared::SharedMemory;
 use crate::uapi::ShmemAddr;
 
@@ -75,10 +76,14 @@ pub(crate) struct LaneSpec<'a> {
     pub(crate) queue: u16,
     pub(crate) depth: u16,
     pub(crate) tags: TagSet,
+    /// Where several rings serve all of the queue's tags: those that this one prepares.
+    pub(crate) common: Option<(Arc<CommonTags>, TagSet)>,
     pub(crate) buffer_len_bytes: u32,
     pub(crate) transfer: Transfer,
     pub(crate) batch: bool,
     pub(crate) zoned: bool,
+    /// Register each request's pages at another index than the one before it.
+    pub(crate) rotate: bool,
     /// Files that transfers may name, by their index.
     pub(crate) files: Vec<BorrowedFd<'a>>,
     /// Memory that requests may be in, with the index the kernel knows it by.
@@ -92,7 +97,11 @@ pub(super) struct Lane {
     pub(super) tags: TagSet,
     /// The slot of the set's first tag; the others follow.
     pub(super) first_slot: u32,
-    pub(super) buffers: Rc<TagBuffers>,
+    pub(super) buffers: Arc<TagBuffers>,
+    /// The tags are several rings'.
+    pub(super) common: Option<Arc<CommonTags>>,
+    /// Which of two places each tag's pages are registered at now; empty where there is one.
+    pub(super) second_place: Vec<bool>,
     pub(super) transfer: Transfer,
     /// The character device in the ring's file table; the lane's files follow it.
     pub(super) char_device: u32,

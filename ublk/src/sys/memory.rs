@@ -1,6 +1,7 @@
 //! Buffers and gates without a ring: what a double of the kernel plays on, under the same rules.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::buffers::TagBuffers;
 use super::gate::{Gates, Holder, SharedBuffer};
@@ -8,14 +9,14 @@ use super::gate::{Gates, Holder, SharedBuffer};
 /// The buffers of slots, and whose turn it is with each.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    buffers: Rc<TagBuffers>,
+    buffers: Arc<TagBuffers>,
     pub(crate) gates: Rc<Gates>,
 }
 
 impl Memory {
     pub(crate) fn new(slots: u16, len_bytes: u32) -> std::io::Result<Self> {
         let gates = Rc::new(Gates::new(usize::from(slots)));
-        Ok(Self { buffers: Rc::new(TagBuffers::map(slots, len_bytes)?), gates })
+        Ok(Self { buffers: Arc::new(TagBuffers::map(slots, len_bytes)?), gates })
     }
 
     /// A slot's bytes in the queue's turn.
@@ -56,7 +57,7 @@ impl Memory {
     /// A task's way to its slot's buffer.
     pub(crate) fn shared(&self, slot: u32) -> Option<SharedBuffer> {
         let index = u16::try_from(slot).ok()?;
-        Some(SharedBuffer::new(Rc::clone(&self.buffers), index, Rc::clone(&self.gates), slot))
+        Some(SharedBuffer::new(Arc::clone(&self.buffers), index, Rc::clone(&self.gates), slot))
     }
 
     /// Gives a slot's turn away, or back.

@@ -8,6 +8,7 @@ pub mod addr;
 pub mod arena;
 mod batch;
 pub(crate) mod buffers;
+pub(crate) mod common;
 pub(crate) mod ctrl_ring;
 pub mod desc;
 pub mod elements;

@@ -20,6 +20,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use io_uring::IoUring;
 use io_uring::types::Timespec;
@@ -29,8 +30,9 @@ pub(crate) use operation::Operation;
 
 use super::batch::Batch;
 use super::buffers::TagBuffers;
+use super::common::CommonTags;
 use super::gate::Gates;
-use super::lane::{Lane, LaneSpec, Transfer};
+use super::lane::{Lane, LaneSpec, TagSet, Transfer};
 use super::ring_calls;
 use super::sqe64::Sqe64;
 use super::user_data::{Kind, UserData};
@@ -116,14 +118,20 @@ impl WorkerRing {
         }
         ring.submitter().register_files(&files)?;
         if specs.iter().any(|spec| matches!(spec.transfer, Transfer::Registered { .. })) {
-            ring.submitter().register_buffers_sparse(slots as u32)?;
+            let places = if specs.iter().any(|spec| spec.rotate) { 2 } else { 1 };
+            ring.submitter().register_buffers_sparse(slots as u32 * places)?;
+        }
+        let gates = Rc::new(Gates::new(slots));
+        for (spec, lane) in specs.iter().zip(&lanes) {
+            let Some((common, own)) = &spec.common else { continue };
+            Self::share_tags(common, *own, lane, &gates)?;
         }
         Ok(Self {
             registered: ring_calls::register_ring_fd(&ring),
             ring,
             has_batches: specs.iter().any(|spec| spec.batch),
             lanes: ManuallyDrop::new(lanes),
-            gates: Rc::new(Gates::new(slots)),
+            gates,
             unpacked: VecDeque::with_capacity(slots),
             timespecs: vec![Timespec::new(); slots].into_boxed_slice(),
             char_devices,
@@ -154,17 +162,37 @@ impl WorkerRing {
         } else {
             None
         };
+        let buffers = match &spec.common {
+            Some((common, _)) => common.buffers(spec.buffer_len_bytes)?,
+            None => Arc::new(TagBuffers::map(spec.tags.count, spec.buffer_len_bytes)?),
+        };
+        let places = if spec.rotate { usize::from(spec.tags.count) } else { 0 };
         Ok(Lane {
             queue: spec.queue,
             tags: spec.tags,
             first_slot,
-            buffers: Rc::new(TagBuffers::map(spec.tags.count, spec.buffer_len_bytes)?),
+            buffers,
+            common: spec.common.as_ref().map(|(common, _)| Arc::clone(common)),
+            second_place: vec![false; places],
             transfer: spec.transfer,
             char_device,
             files: spec.files.len() as u32,
             shared: spec.shared.clone(),
             batch,
         })
+    }
+
+    /// Takes the tags that this ring is to prepare. All others are the kernel's or another ring's.
+    fn share_tags(common: &CommonTags, own: TagSet, lane: &Lane, gates: &Gates) -> io::Result<()> {
+        for index in 0..lane.tags.count {
+            let tag = lane.tags.tag(index);
+            if own.index(tag).is_none() {
+                gates.begin_with_kernel(lane.first_slot + u32::from(index));
+            } else if !common.take(tag) {
+                return Err(errno(libc::EBUSY));
+            }
+        }
+        Ok(())
     }
 
     /// Asks for one [`Completion::Watch`] once `fd` is readable or hung up. The descriptor must stay

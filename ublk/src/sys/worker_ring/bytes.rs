@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{WorkerRing, errno};
 use crate::sys::gate::{Holder, SharedBuffer};
@@ -28,7 +29,7 @@ impl WorkerRing {
     /// A task's way to the slot's buffer, which opens in its turn.
     pub(crate) fn shared_buffer(&self, slot: u32) -> Option<SharedBuffer> {
         let (lane, index) = self.lane_and_index(slot)?;
-        let buffers = Rc::clone(&self.lanes[lane].buffers);
+        let buffers = Arc::clone(&self.lanes[lane].buffers);
         Some(SharedBuffer::new(buffers, index, Rc::clone(&self.gates), slot))
     }
 

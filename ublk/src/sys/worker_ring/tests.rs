@@ -23,6 +23,8 @@ fn ring(depth: u16, files: Vec<BorrowedFd<'_>>) -> Option<WorkerRing> {
         batch: false,
         zoned: false,
         files,
+        common: None,
+        rotate: false,
         shared: Vec::new(),
     };
     match WorkerRing::new(&[spec]) {

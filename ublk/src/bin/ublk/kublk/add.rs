@@ -65,9 +65,6 @@ fn check(options: &Options, kind: Kind) -> Result<(), Failure> {
     if kind == Kind::Recover {
         options.number("recover")?;
     }
-    if options.rotate_auto_buf {
-        return Err(Failure::failed("--rotate_auto_buf is not there yet"));
-    }
     let Options { queues, depth, .. } = *options;
     if !(1..=QUEUES_MAX).contains(&queues) || !(1..=DEPTH_MAX).contains(&depth) {
         let message =
@@ -108,6 +105,7 @@ fn builder(options: &Options, chosen: Chosen) -> Result<ServerBuilder, Failure> 
         .params(params)
         .threads(usize::from(options.threads.unwrap_or(options.queues)))
         .share_queues(options.per_io_tasks)
+        .rotate_indices(options.rotate_auto_buf)
         .start_timeout(START_LIMIT)
         .no_socket();
     if let Some(path) = &options.htlb {
