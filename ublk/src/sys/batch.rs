@@ -18,6 +18,9 @@ use crate::uapi::{BatchFlags, BatchIo, ElemHeader, FETCH_ELEM_BYTES, IoCmdOp, MA
 
 /// Completions with tags that can be under way before any is taken.
 const FETCH_BUFFERS: u16 = 16;
+/// The same, where several rings wait for the tags of a queue. The driver gives all of them to the one that asked
+/// first, until that one has no room left; so each gives itself little, and stands in line again when it is used up.
+const TURN_BUFFERS: u16 = 4;
 /// Element buffers of one queue. One is with the kernel for the length of a submission, so two do.
 const ELEM_BUFFERS_MAX: usize = 8;
 
@@ -72,6 +75,7 @@ impl Batch {
         depth: u16,
         group: u16,
         flags: BatchFlags,
+        takes_turns: bool,
     ) -> io::Result<Self> {
         let buffer = || ElemBuffer {
             words: Vec::with_capacity(usize::from(depth) * usize::from(flags.elem_bytes() / 8)),
@@ -84,7 +88,7 @@ impl Batch {
             flags,
             buffers: (0..ELEM_BUFFERS_MAX).map(|_| buffer()).collect(),
             filling: None,
-            fetch: FetchBuffers::register(ring, group)?,
+            fetch: FetchBuffers::register(ring, group, takes_turns)?,
             fetching: false,
             ended: false,
         })
@@ -167,6 +171,12 @@ impl Batch {
         Some(sqe.multishot(self.fetch.group))
     }
 
+    /// A fetch came to its end; the next finds its buffers provided.
+    pub(super) fn fetch_ended(&mut self) {
+        self.fetching = false;
+        self.fetch.provide_spent();
+    }
+
     /// A command with elements came back.
     pub(super) fn handled(&mut self, index: usize, result: i32) -> Handled<'_> {
         let elem_bytes = i32::from(self.flags.elem_bytes());
@@ -217,6 +227,9 @@ struct FetchBuffers {
     page: TagBuffers,
     group: u16,
     tail: u16,
+    takes_turns: bool,
+    /// Buffers that wait for the next turn.
+    spent: Vec<u16>,
 }
 
 /// `struct io_uring_buf`.
@@ -231,17 +244,25 @@ const _: () =
     assert!(FETCH_BUFFERS.is_power_of_two() && FETCH_BUFFERS as usize * ENTRY_BYTES <= BUFFERS_AT);
 
 impl FetchBuffers {
-    fn register(ring: &IoUring, group: u16) -> io::Result<Self> {
+    fn register(ring: &IoUring, group: u16, takes_turns: bool) -> io::Result<Self> {
         let page = TagBuffers::map(1, PAGE_BYTES as u32)?;
-        let mut buffers = Self { page, group, tail: 0 };
+        let count = if takes_turns { TURN_BUFFERS } else { FETCH_BUFFERS };
+        let spent = Vec::with_capacity(usize::from(count));
+        let mut buffers = Self { page, group, tail: 0, takes_turns, spent };
         let base = buffers.base()?.as_ptr().addr() as u64;
         // SAFETY: the page is mapped until drop, which comes after the ring's, or never: the ring's owner forgets its
         // batches where commands are left. No reference points into it.
         unsafe { ring.submitter().register_buf_ring_with_flags(base, FETCH_BUFFERS, group, 0)? };
-        for buffer in 0..FETCH_BUFFERS {
+        for buffer in 0..count {
             buffers.provide(buffer);
         }
         Ok(buffers)
+    }
+
+    fn provide_spent(&mut self) {
+        while let Some(buffer) = self.spent.pop() {
+            self.provide(buffer);
+        }
     }
 
     fn base(&self) -> io::Result<NonNull<u8>> {
@@ -283,7 +304,11 @@ impl FetchBuffers {
                     .cast::<u16>()
                     .copy_to_nonoverlapping(NonNull::from(&mut tags).cast(), count);
             };
-            self.provide(buffer);
+            if self.takes_turns {
+                self.spent.push(buffer);
+            } else {
+                self.provide(buffer);
+            }
         }
         tags.into_iter().take(count)
     }
@@ -301,7 +326,7 @@ mod tests {
                 return None;
             }
         };
-        Some(Batch::new(&ring, 2, 4, 0, flags).unwrap())
+        Some(Batch::new(&ring, 2, 4, 0, flags, false).unwrap())
     }
 
     fn commit(tag: u16) -> Element {

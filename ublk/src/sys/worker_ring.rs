@@ -158,7 +158,8 @@ impl WorkerRing {
             if matches!(spec.transfer, Transfer::Registered { auto: true, fallback: true, .. }) {
                 flags |= BatchFlags::AUTO_BUF_REG_FALLBACK;
             }
-            Some(Batch::new(ring, spec.queue, spec.depth, number, flags)?)
+            let takes_turns = spec.common.is_some();
+            Some(Batch::new(ring, spec.queue, spec.depth, number, flags, takes_turns)?)
         } else {
             None
         };

@@ -108,7 +108,7 @@ impl WorkerRing {
         if cqueue::more(entry.flags()) {
             return;
         }
-        batch.fetching = false;
+        batch.fetch_ended();
         // No buffer was free for a moment; the next submission fetches again.
         if result >= 0 || result == -libc::ENOBUFS {
             return;
