@@ -162,6 +162,7 @@ impl Core {
 
     pub(super) fn tickets(&mut self) -> Result<Vec<QueueTicket>, DeviceError> {
         let char_device = self.open()?;
+        let shared = Arc::new(self.shared.clone());
         let mut tickets = Vec::with_capacity(usize::from(self.info.nr_hw_queues));
         for queue in 0..self.info.nr_hw_queues {
             let affinity = self
@@ -183,7 +184,7 @@ impl Core {
                 features: self.info.flags,
                 kill_switch: Arc::clone(&self.kill_switch),
                 files: Vec::new(),
-                shared: self.shared.clone(),
+                shared: Arc::clone(&shared),
             });
         }
         Ok(tickets)

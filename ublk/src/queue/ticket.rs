@@ -37,7 +37,7 @@ pub struct QueueTicket {
     pub(crate) counters: Arc<QueueCounters>,
     pub(crate) kill_switch: Arc<KillSwitch>,
     pub(crate) files: Vec<Arc<File>>,
-    pub(crate) shared: Vec<(u16, SharedMemory)>,
+    pub(crate) shared: Arc<Vec<(u16, SharedMemory)>>,
 }
 
 /// How bytes move on a device with those features.
@@ -146,7 +146,7 @@ impl QueueTicket {
             counters: if index == 0 { Arc::clone(&self.counters) } else { self.more_counters() },
             kill_switch: Arc::clone(&self.kill_switch),
             files: self.files.clone(),
-            shared: self.shared.clone(),
+            shared: Arc::clone(&self.shared),
             ..self
         };
         Ok((0..shares).map(share).collect())
@@ -199,7 +199,7 @@ impl Worker {
                 batch: ticket.features.contains(Features::BATCH_IO),
                 zoned: ticket.features.contains(Features::ZONED),
                 files: ticket.files.iter().map(|file| file.as_fd()).collect(),
-                shared: ticket.shared.clone(),
+                shared: Arc::clone(&ticket.shared),
             })
             .collect();
         let mut ring = WorkerRing::new(&specs).map_err(setup("set up the io_uring"))?;

@@ -87,7 +87,7 @@ pub(crate) struct LaneSpec<'a> {
     /// Files that transfers may name, by their index.
     pub(crate) files: Vec<BorrowedFd<'a>>,
     /// Memory that requests may be in, with the index the kernel knows it by.
-    pub(crate) shared: Vec<(u16, SharedMemory)>,
+    pub(crate) shared: Arc<Vec<(u16, SharedMemory)>>,
 }
 
 /// A lane of a ring.
@@ -106,7 +106,7 @@ pub(super) struct Lane {
     /// The character device in the ring's file table; the lane's files follow it.
     pub(super) char_device: u32,
     pub(super) files: u32,
-    pub(super) shared: Vec<(u16, SharedMemory)>,
+    pub(super) shared: Arc<Vec<(u16, SharedMemory)>>,
     pub(super) batch: Option<Batch>,
 }
 

@@ -178,7 +178,7 @@ impl WorkerRing {
             transfer: spec.transfer,
             char_device,
             files: spec.files.len() as u32,
-            shared: spec.shared.clone(),
+            shared: Arc::clone(&spec.shared),
             batch,
         })
     }

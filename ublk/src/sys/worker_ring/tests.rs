@@ -28,7 +28,7 @@ fn ring(depth: u16, files: Vec<BorrowedFd<'_>>) -> Option<WorkerRing> {
         files,
         common: None,
         rotate: false,
-        shared: Vec::new(),
+        shared: Arc::default(),
     };
     open(spec)
 }
@@ -149,7 +149,7 @@ fn a_task_moves_its_bytes_between_file_and_shared_memory() {
         files: vec![file.as_fd()],
         common: None,
         rotate: false,
-        shared: vec![(7, memory.clone())],
+        shared: Arc::new(vec![(7, memory.clone())]),
     };
     let Some(mut ring) = open(spec) else { return };
     let transfer = |write, start_bytes, index, offset| Operation::Transfer {
@@ -205,7 +205,7 @@ fn of_a_queue_that_rings_share_each_has_its_part_until_it_gives_it() {
         files: Vec::new(),
         common: Some((Arc::clone(&common), TagSet::all(4).share(index, 2))),
         rotate: false,
-        shared: Vec::new(),
+        shared: Arc::default(),
     };
     let Some(mut first) = open(spec(0)) else { return };
     let Some(mut second) = open(spec(1)) else { return };
