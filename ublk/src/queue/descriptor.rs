@@ -17,6 +17,8 @@ pub struct Descriptor {
     pub no_unmap: bool,
     /// Its pages were to be registered with the ring and are not. Available since Linux 6.16.
     pub needs_registration: bool,
+    /// It has metadata beside its data. Available since Linux 7.0.
+    pub has_metadata: bool,
 }
 
 impl Descriptor {
@@ -36,6 +38,7 @@ impl Descriptor {
             fua: flags.contains(IoFlags::FUA),
             no_unmap: flags.contains(IoFlags::NOUNMAP),
             needs_registration: flags.contains(IoFlags::NEED_REG_BUF),
+            has_metadata: flags.contains(IoFlags::INTEGRITY),
         })
     }
 
@@ -89,6 +92,8 @@ mod tests {
         let zeroes = decode(5 | 1 << 15, 8, 0).unwrap();
         assert_eq!((zeroes.op, zeroes.no_unmap, zeroes.fua), (Op::WriteZeroes, true, false));
         assert_eq!((zeroes.len_bytes(), zeroes.data_len_bytes()), (4096, 0));
+        let protected = decode(1 << 18, 8, 0).unwrap();
+        assert!(protected.op == Op::Read && protected.has_metadata && !fua_write.has_metadata);
         // FAILFAST, META and SWAP mean nothing to a server.
         assert_eq!(decode(0x0001_0f00, 1, 0).unwrap().op, Op::Read);
         assert_eq!(decode(200, 1, 0), None);

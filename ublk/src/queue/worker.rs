@@ -235,6 +235,9 @@ impl<P: Port> Worker<P> {
         slot: u32,
         descriptor: &Descriptor,
     ) -> Result<bool, QueueError> {
+        if descriptor.has_metadata && !self.bring_metadata(slot, descriptor)? {
+            return Ok(false);
+        }
         let data_len_bytes = descriptor.data_len_bytes();
         if data_len_bytes == 0 {
             return Ok(true);
@@ -269,6 +272,9 @@ impl<P: Port> Worker<P> {
             if let Err(error) = self.port.user_copy(slot, len_bytes, true) {
                 answer = Answer::error(error.raw_os_error().unwrap_or(libc::EIO));
             }
+        }
+        if descriptor.has_metadata {
+            answer = self.return_metadata(slot, descriptor, answer);
         }
         self.settle(slot, descriptor, answer)
     }

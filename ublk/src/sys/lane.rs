@@ -74,6 +74,8 @@ pub(crate) struct LaneSpec<'a> {
     pub(crate) depth: u16,
     pub(crate) tags: TagSet,
     pub(crate) buffer_len_bytes: u32,
+    /// Room for metadata beside each buffer; 0 for a device without.
+    pub(crate) metadata_len_bytes: u32,
     pub(crate) transfer: Transfer,
     pub(crate) batch: bool,
     pub(crate) zoned: bool,

@@ -14,8 +14,35 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(slots: u16, len_bytes: u32) -> std::io::Result<Self> {
+        Self::with_metadata(slots, len_bytes, 0)
+    }
+
+    /// The same, with room for metadata beside each buffer.
+    pub(crate) fn with_metadata(
+        slots: u16,
+        len_bytes: u32,
+        metadata_len_bytes: u32,
+    ) -> std::io::Result<Self> {
         let gates = Rc::new(Gates::new(usize::from(slots)));
-        Ok(Self { buffers: Rc::new(TagBuffers::map(slots, len_bytes)?), gates })
+        let buffers = TagBuffers::map_with_metadata(slots, len_bytes, metadata_len_bytes)?;
+        Ok(Self { buffers: Rc::new(buffers), gates })
+    }
+
+    /// A slot's bytes and metadata in the queue's turn.
+    pub(crate) fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        if !self.gates.is_queues(slot) {
+            return None;
+        }
+        let index = u16::try_from(slot).ok()?;
+        let mut data = self.buffers.place(index, len_bytes)?;
+        let mut metadata = self.buffers.metadata_place(index, metadata_len_bytes)?;
+        // SAFETY: as in `buffer`; the two do not overlap.
+        Some(unsafe { (data.as_mut(), metadata.as_mut()) })
     }
 
     /// A slot's bytes in the queue's turn.

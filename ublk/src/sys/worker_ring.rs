@@ -154,11 +154,16 @@ impl WorkerRing {
         } else {
             None
         };
+        let buffers = TagBuffers::map_with_metadata(
+            spec.tags.count,
+            spec.buffer_len_bytes,
+            spec.metadata_len_bytes,
+        )?;
         Ok(Lane {
             queue: spec.queue,
             tags: spec.tags,
             first_slot,
-            buffers: Rc::new(TagBuffers::map(spec.tags.count, spec.buffer_len_bytes)?),
+            buffers: Rc::new(buffers),
             transfer: spec.transfer,
             char_device,
             files: spec.files.len() as u32,

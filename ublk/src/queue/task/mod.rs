@@ -86,6 +86,7 @@ impl<F: Future<Output = Outcome>> Tasks<F> {
         if !worker.port.pass_to(slot, Holder::Task) {
             return worker.answer(slot, &descriptor, Answer::error(libc::EIO));
         }
+        let metadata_len_bytes = worker.metadata_len_bytes(slot, &descriptor);
         let lane = worker.lane(slot);
         let place = &mut self.places[slot as usize];
         let request = AsyncRequest {
@@ -94,6 +95,7 @@ impl<F: Future<Output = Outcome>> Tasks<F> {
             descriptor,
             transfer: lane.transfer,
             has_bytes: lane.ignores_data || !lane.is_registered(),
+            metadata_len_bytes,
             queue: lane.queue,
             tag: worker.tag_of(slot),
         };
@@ -218,6 +220,7 @@ impl<F: Future<Output = Outcome>> Place<F> {
             CommitDecision::Commit(result) => {
                 let answer = Answer { result, ..outcome.answer };
                 if worker.lane(slot).is_registered() {
+                    let answer = worker.return_metadata(slot, &descriptor, answer);
                     worker.settle(slot, &descriptor, answer)
                 } else {
                     worker.answer(slot, &descriptor, answer)
@@ -226,6 +229,10 @@ impl<F: Future<Output = Outcome>> Place<F> {
             CommitDecision::CommitAfterNext(result) => {
                 let answer = Answer { result, ..outcome.answer };
                 let moved = worker.lane(slot).is_registered();
+                let answer = match moved {
+                    true => worker.return_metadata(slot, &descriptor, answer),
+                    false => answer,
+                };
                 worker.hold_back(slot, &descriptor, answer, moved)
             }
             CommitDecision::Never => {

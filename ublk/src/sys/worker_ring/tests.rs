@@ -19,6 +19,7 @@ fn ring(depth: u16, files: Vec<BorrowedFd<'_>>) -> Option<WorkerRing> {
         depth,
         tags: TagSet::all(depth),
         buffer_len_bytes: 4096,
+        metadata_len_bytes: 64,
         transfer: Transfer::Copy,
         batch: false,
         zoned: false,
