@@ -52,6 +52,8 @@ mod worker;
 #[cfg(test)]
 mod double;
 #[cfg(test)]
+mod metadata_tests;
+#[cfg(test)]
 mod mode_tests;
 #[cfg(test)]
 mod tests;

@@ -14,18 +14,21 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(slots: u16, len_bytes: u32) -> std::io::Result<Self> {
-        Self::with_metadata(slots, len_bytes, 0)
+        let gates = Rc::new(Gates::new(usize::from(slots)));
+        // As much room for metadata as for bytes: more than any shape of it wants.
+        let buffers = TagBuffers::map_with_metadata(slots, len_bytes, len_bytes)?;
+        Ok(Self { buffers: Rc::new(buffers), gates })
     }
 
-    /// The same, with room for metadata beside each buffer.
-    pub(crate) fn with_metadata(
-        slots: u16,
-        len_bytes: u32,
-        metadata_len_bytes: u32,
-    ) -> std::io::Result<Self> {
-        let gates = Rc::new(Gates::new(usize::from(slots)));
-        let buffers = TagBuffers::map_with_metadata(slots, len_bytes, metadata_len_bytes)?;
-        Ok(Self { buffers: Rc::new(buffers), gates })
+    /// A slot's bytes in the queue's turn.
+    pub(crate) fn buffer(&mut self, slot: u32, len_bytes: usize) -> Option<&mut [u8]> {
+        if !self.gates.is_queues(slot) {
+            return None;
+        }
+        let mut place = self.buffers.place(u16::try_from(slot).ok()?, len_bytes)?;
+        // SAFETY: mapped and initialised. The queue's turn ends only through `&mut self`, which the slice borrows: a
+        // task cannot look before it, and the copies below want `&mut self` too.
+        Some(unsafe { place.as_mut() })
     }
 
     /// A slot's bytes and metadata in the queue's turn.
@@ -43,17 +46,6 @@ impl Memory {
         let mut metadata = self.buffers.metadata_place(index, metadata_len_bytes)?;
         // SAFETY: as in `buffer`; the two do not overlap.
         Some(unsafe { (data.as_mut(), metadata.as_mut()) })
-    }
-
-    /// A slot's bytes in the queue's turn.
-    pub(crate) fn buffer(&mut self, slot: u32, len_bytes: usize) -> Option<&mut [u8]> {
-        if !self.gates.is_queues(slot) {
-            return None;
-        }
-        let mut place = self.buffers.place(u16::try_from(slot).ok()?, len_bytes)?;
-        // SAFETY: mapped and initialised. The queue's turn ends only through `&mut self`, which the slice borrows: a
-        // task cannot look before it, and the copies below want `&mut self` too.
-        Some(unsafe { place.as_mut() })
     }
 
     /// Copies into a slot's buffer as the kernel would. False where it is a task's turn, or too long.

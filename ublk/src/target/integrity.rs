@@ -63,6 +63,15 @@ pub struct IntegrityOptions {
     pub max_segments: u16,
 }
 
+impl IntegrityOptions {
+    /// The metadata of that much data, in bytes; of whole intervals, which are 512 bytes where they are not given.
+    #[must_use]
+    pub fn metadata_len_bytes(&self, data_len_bytes: u64) -> u64 {
+        let interval_bytes = u64::from(self.interval_bytes.unwrap_or(512).max(1));
+        data_len_bytes / interval_bytes * u64::from(self.metadata_bytes)
+    }
+}
+
 /// What a target with metadata does beyond reading and writing.
 ///
 /// Not every request has metadata: the kernel sends none where `read_verify` or `write_generate` was switched off

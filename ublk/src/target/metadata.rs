@@ -115,12 +115,6 @@ impl<D: Target, M: Target> MetadataTarget<D, M> {
         Ok(whole)
     }
 
-    /// How much metadata belongs to that much data, in bytes: what the second target has to have room for.
-    pub fn metadata_len_bytes(options: &IntegrityOptions, data_len_bytes: u64) -> u64 {
-        let interval = u64::from(options.interval_bytes.unwrap_or(512).max(1));
-        data_len_bytes / interval * u64::from(options.metadata_bytes)
-    }
-
     /// The target below.
     pub fn data(&self) -> &D {
         &self.data
@@ -133,7 +127,7 @@ impl<D: Target, M: Target> MetadataTarget<D, M> {
 
     /// Where the metadata for an offset of the data begins.
     fn metadata_at(&self, offset: u64) -> u64 {
-        Self::metadata_len_bytes(&self.options, offset)
+        self.options.metadata_len_bytes(offset)
     }
 
     /// Data and metadata of a lock have no state of their own that a panic could have left half changed.

@@ -21,7 +21,7 @@ const CRC: IntegrityOptions = IntegrityOptions {
 type Disk = MetadataTarget<RamTarget, RamTarget>;
 
 fn disk(options: IntegrityOptions) -> Disk {
-    let room = Disk::metadata_len_bytes(&options, DISK);
+    let room = options.metadata_len_bytes(DISK);
     MetadataTarget::new(RamTarget::new(DISK).unwrap(), RamTarget::new(room).unwrap(), options)
         .unwrap()
 }
