@@ -123,13 +123,17 @@ impl Disk {
         options: IntegrityOptions,
         choose: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Result<Self, Stop> {
-        let ram = |bytes| RamTarget::new(bytes).during("make a ramdisk");
-        let metadata = ram(options.metadata_len_bytes(SIZE))?;
-        let memory = MetadataTarget::new(ram(SIZE)?, metadata, options);
-        let memory = Arc::new(memory.during("put metadata beside it")?);
+        let memory = Arc::new(Self::memory(options)?);
         let server = served(context, choose(Server::builder(Arc::clone(&memory)).no_socket()))?;
         let device = BlockDevice::open(&server.block_device_path(), context.command_timeout())?;
         Ok(Self { server, memory, device, options })
+    }
+
+    /// A ramdisk, and another for its metadata.
+    pub(super) fn memory(options: IntegrityOptions) -> Result<Memory, Stop> {
+        let ram = |bytes| RamTarget::new(bytes).during("make a ramdisk");
+        let metadata = ram(options.metadata_len_bytes(SIZE))?;
+        MetadataTarget::new(ram(SIZE)?, metadata, options).during("put metadata beside it")
     }
 
     fn sysfs(&self, file: &str) -> Result<String, Stop> {

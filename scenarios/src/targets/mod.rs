@@ -6,6 +6,7 @@ mod cow;
 mod fault;
 mod file;
 mod integrity;
+mod metadata;
 mod scratch;
 mod stripe;
 mod zoned;
@@ -26,6 +27,7 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     answers::SCENARIOS,
     zoned::SCENARIOS,
     integrity::SCENARIOS,
+    metadata::SCENARIOS,
 ];
 
 /// `ublkbN`, as sysfs calls it.
