@@ -23,7 +23,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         id: "targets/integrity-checksums",
         title: "the kernel's checksums arrive with the data, are the right ones, and come back with it",
-        covers: &["iod.INTEGRITY", "params.INTEGRITY", "uc.integrity"],
+        covers: &["iod.INTEGRITY", "params.INTEGRITY"],
         run: checksums,
         ..Scenario::SERVER
     },
