@@ -8,7 +8,7 @@ use super::{CharDevice, DeviceSpec};
 use crate::ctrl::{Command, Control, CtrlError, Pending, char_path};
 use crate::features::{self, Host, Plan, Wish};
 use crate::params::{DeviceNumbers, check_features};
-use crate::queue::{KillSwitch, QueueCounters, QueueTicket, TagSet};
+use crate::queue::{KillSwitch, MetadataShape, QueueCounters, QueueTicket, TagSet};
 use crate::sys::shared::SharedMemory;
 use crate::uapi::{DEV_ID_AUTO, DevInfo, Features, ParamTypes, Params};
 
@@ -163,6 +163,7 @@ impl Core {
     pub(super) fn tickets(&mut self) -> Result<Vec<QueueTicket>, DeviceError> {
         let char_device = self.open()?;
         let shared = Arc::new(self.shared.clone());
+        let metadata = self.metadata_shape()?;
         let mut tickets = Vec::with_capacity(usize::from(self.info.nr_hw_queues));
         for queue in 0..self.info.nr_hw_queues {
             let affinity = self
@@ -178,6 +179,7 @@ impl Core {
                 rotate: false,
                 io_desc_size: self.info.io_desc_stride_bytes(),
                 buffer_len_bytes: self.info.max_io_buf_bytes,
+                metadata,
                 affinity,
                 char_device: Arc::clone(&char_device),
                 counters: Arc::new(QueueCounters::default()),
@@ -188,6 +190,15 @@ impl Core {
             });
         }
         Ok(tickets)
+    }
+
+    /// What the kernel believes its metadata to be, whoever told it.
+    fn metadata_shape(&mut self) -> Result<Option<MetadataShape>, DeviceError> {
+        if !self.info.flags.contains(Features::INTEGRITY) {
+            return Ok(None);
+        }
+        let params = self.control.get_params(self.info.dev_id).map_err(failed(Step::Inspect))?;
+        Ok(MetadataShape::of(&params))
     }
 
     fn open(&mut self) -> Result<Arc<CharDevice>, DeviceError> {

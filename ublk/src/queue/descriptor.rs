@@ -19,6 +19,8 @@ pub struct Descriptor {
     pub needs_registration: bool,
     /// Where its bytes are in shared memory, and nowhere else unless the server asks. Available since Linux 7.1.
     pub shared: Option<ShmemAddr>,
+    /// It has metadata beside its data. Available since Linux 7.0.
+    pub has_metadata: bool,
 }
 
 impl Descriptor {
@@ -39,6 +41,7 @@ impl Descriptor {
             no_unmap: flags.contains(IoFlags::NOUNMAP),
             needs_registration: flags.contains(IoFlags::NEED_REG_BUF),
             shared: flags.contains(IoFlags::SHMEM_ZC).then(|| ShmemAddr::decode(wire.addr)),
+            has_metadata: flags.contains(IoFlags::INTEGRITY),
         })
     }
 
@@ -92,6 +95,8 @@ mod tests {
         let zeroes = decode(5 | 1 << 15, 8, 0).unwrap();
         assert_eq!((zeroes.op, zeroes.no_unmap, zeroes.fua), (Op::WriteZeroes, true, false));
         assert_eq!((zeroes.len_bytes(), zeroes.data_len_bytes()), (4096, 0));
+        let protected = decode(1 << 18, 8, 0).unwrap();
+        assert!(protected.op == Op::Read && protected.has_metadata && !fua_write.has_metadata);
         // FAILFAST, META and SWAP mean nothing to a server.
         assert_eq!(decode(0x0001_0f00, 1, 0).unwrap().op, Op::Read);
         assert_eq!(decode(200, 1, 0), None);

@@ -266,6 +266,15 @@ impl Port for Double {
         self.memory.buffer(slot, len_bytes)
     }
 
+    fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        self.memory.buffers(slot, len_bytes, metadata_len_bytes)
+    }
+
     fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
         assert!(self.memory.gates.is_queues(slot) && self.slots[slot as usize].busy);
         let index = slot as usize;

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use super::Completion;
 use super::linger::Linger;
+use super::{Completion, MetadataShape};
 use crate::sys::desc::DescArea;
 use crate::sys::gate::{Holder, SharedBuffer};
 use crate::sys::lane::TagSet;
@@ -63,6 +63,32 @@ pub trait Port {
         Err(io::Error::from_raw_os_error(libc::EFAULT))
     }
 
+    /// The metadata of a slot's device; none without.
+    fn metadata_shape(&self, slot: u32) -> Option<MetadataShape> {
+        let _ = slot;
+        None
+    }
+
+    /// A slot's buffer, and the place for its metadata; none while somebody else has them, or where one is shorter.
+    fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        let buffer = self.buffer(slot, len_bytes)?;
+        (metadata_len_bytes == 0).then_some((buffer, &mut []))
+    }
+
+    /// Moves metadata between its place beside a slot's buffer and its request, which only this does.
+    ///
+    /// # Errors
+    /// As the character device says; EOPNOTSUPP from a port that knows no metadata.
+    fn metadata_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
+        let _ = (slot, len_bytes, to_request);
+        Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+    }
+
     /// Completions that are there.
     fn ready(&mut self) -> usize;
 
@@ -100,6 +126,7 @@ pub(super) struct LaneDescriptors {
     pub(super) area: DescArea,
     pub(super) tags: TagSet,
     pub(super) first_slot: u32,
+    pub(super) metadata: Option<MetadataShape>,
 }
 
 /// Queues of real devices.
@@ -182,6 +209,23 @@ impl Port for KernelPort {
         to_request: bool,
     ) -> io::Result<()> {
         self.ring.shared_copy(slot, at, len_bytes, to_request)
+    }
+
+    fn metadata_shape(&self, slot: u32) -> Option<MetadataShape> {
+        self.lanes[usize::from(self.lane_of[slot as usize])].metadata
+    }
+
+    fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        self.ring.buffers(slot, len_bytes, metadata_len_bytes)
+    }
+
+    fn metadata_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
+        self.ring.metadata_copy(slot, len_bytes, to_request)
     }
 
     fn ready(&mut self) -> usize {

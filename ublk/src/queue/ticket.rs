@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::linger::Linger;
 use super::port::LaneDescriptors;
 use super::worker::Lane;
-use super::{KernelPort, KillSwitch, QueueCounters, QueueError, Worker, pin_to};
+use super::{KernelPort, KillSwitch, MetadataShape, QueueCounters, QueueError, Worker, pin_to};
 use crate::device::CharDevice;
 use crate::sys::common::CommonTags;
 use crate::sys::desc::DescArea;
@@ -31,6 +31,8 @@ pub struct QueueTicket {
     pub(crate) rotate: bool,
     pub(crate) io_desc_size: u16,
     pub(crate) buffer_len_bytes: u32,
+    /// What its requests' metadata is like; none for a device without.
+    pub(crate) metadata: Option<MetadataShape>,
     /// The features in effect: they decide how bytes move.
     pub(crate) features: Features,
     pub(crate) affinity: Vec<u32>,
@@ -71,6 +73,17 @@ impl QueueTicket {
     /// How the bytes of its requests move.
     pub fn transfer(&self) -> Transfer {
         transfer(self.features)
+    }
+
+    /// What the metadata of its requests is like; none for a device without. Available since Linux 7.0.
+    pub fn metadata(&self) -> Option<MetadataShape> {
+        self.metadata
+    }
+
+    /// The metadata of the largest request.
+    fn metadata_len_bytes(&self) -> u32 {
+        let of_largest = |shape: MetadataShape| shape.len_bytes(self.buffer_len_bytes.into());
+        u32::try_from(self.metadata.map_or(0, of_largest)).unwrap_or(u32::MAX)
     }
 
     /// The CPUs whose requests this queue gets; empty where the kernel did not say.
@@ -196,6 +209,7 @@ impl Worker {
                 common: ticket.common.clone().map(|common| (common, ticket.fetches)),
                 rotate: ticket.rotate,
                 buffer_len_bytes: ticket.buffer_len_bytes,
+                metadata_len_bytes: ticket.metadata_len_bytes(),
                 transfer: ticket.transfer(),
                 batch: ticket.features.contains(Features::BATCH_IO),
                 zoned: ticket.features.contains(Features::ZONED),
@@ -221,7 +235,8 @@ impl Worker {
             let char_device = ticket.char_device.fd();
             let area = DescArea::map(char_device, ticket.queue, ticket.depth, ticket.io_desc_size)
                 .map_err(setup("map the descriptors"))?;
-            descriptors.push(LaneDescriptors { area, tags: ticket.tags, first_slot });
+            let (tags, metadata) = (ticket.tags, ticket.metadata);
+            descriptors.push(LaneDescriptors { area, tags, first_slot, metadata });
             lanes.push(Lane {
                 queue: ticket.queue,
                 tags: ticket.tags,

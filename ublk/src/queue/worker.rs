@@ -267,6 +267,9 @@ impl<P: Port> Worker<P> {
         slot: u32,
         descriptor: &Descriptor,
     ) -> Result<bool, QueueError> {
+        if descriptor.has_metadata && !self.bring_metadata(slot, descriptor)? {
+            return Ok(false);
+        }
         let data_len_bytes = descriptor.data_len_bytes();
         if data_len_bytes == 0 {
             return Ok(true);
@@ -315,6 +318,9 @@ impl<P: Port> Worker<P> {
             if let Err(error) = copied {
                 answer = Answer::error(error.raw_os_error().unwrap_or(libc::EIO));
             }
+        }
+        if descriptor.has_metadata {
+            answer = self.return_metadata(slot, descriptor, answer);
         }
         self.settle(slot, descriptor, answer)
     }

@@ -12,7 +12,7 @@ use super::mode::{DataMode, deal};
 use super::resize::Resizer;
 use super::shared::{QueueFailure, Shared, Startup, StopHandle};
 use super::socket::socket_path;
-use super::takeover::{Takeover, TargetMismatch};
+use super::takeover::{Takeover, TargetMismatch, check_metadata};
 use super::workers::Workers;
 use super::{DeviceStatus, ParamsStatus, Status};
 use crate::ctrl::{Control, OpenError};
@@ -88,7 +88,8 @@ pub enum StartError {
     /// A step of the device's life failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The device that was to be taken over had another target.
+    /// The device that was to be taken over had another target; or the parameters promise metadata that the target
+    /// does not keep.
     #[error(transparent)]
     Mismatch(#[from] TargetMismatch),
     /// A queue failed.
@@ -150,6 +151,10 @@ impl ServerBuilder {
         let target = door.target();
         let params = ParamsBuilder::new(target.size_bytes(), target.capabilities())
             .zoned(target.zoned().map(ZonedTarget::geometry));
+        let params = match target.integrity() {
+            Some(integrity) => params.integrity(integrity.options()),
+            None => params,
+        };
         Self {
             door,
             target_name: "custom".into(),
@@ -388,6 +393,7 @@ impl ServerBuilder {
     /// [`StartError`]; the device is gone and its threads have ended, unless the error says otherwise.
     pub fn start(mut self) -> Result<Server, StartError> {
         let params = self.params.clone().max_io_bytes(self.spec.max_io_bytes).build()?;
+        check_metadata(&params, self.target())?;
         let mut control = Control::open()?;
         self.settle_features(&mut control)?;
         let device = Device::add(control, &self.spec)?;
@@ -410,6 +416,10 @@ impl ServerBuilder {
         }
         if !self.memories.is_empty() {
             self.spec.features |= Features::SHMEM_ZC;
+        }
+        if target.integrity().is_some() {
+            // Metadata has no other way than the one through the character device.
+            self.spec.features |= Features::INTEGRITY | Features::USER_COPY;
         }
         if self.batch {
             self.spec.features |= Features::BATCH_IO;

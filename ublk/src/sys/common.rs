@@ -26,8 +26,12 @@ impl CommonTags {
         Self { taken, buffers: Mutex::new(None) }
     }
 
-    /// The buffers, of `len_bytes` each, which every ring has to ask for alike.
-    pub(super) fn buffers(&self, len_bytes: u32) -> io::Result<Arc<TagBuffers>> {
+    /// The buffers, of `len_bytes` each and with that much metadata, which every ring has to ask for alike.
+    pub(super) fn buffers(
+        &self,
+        len_bytes: u32,
+        metadata_len_bytes: u32,
+    ) -> io::Result<Arc<TagBuffers>> {
         // A panic in here would have left nothing half done.
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(there) = buffers.as_ref() {
@@ -37,7 +41,11 @@ impl CommonTags {
             return Ok(Arc::clone(there));
         }
         let depth = u16::try_from(self.taken.len()).unwrap_or(u16::MAX);
-        Ok(Arc::clone(buffers.insert(Arc::new(TagBuffers::map(depth, len_bytes)?))))
+        Ok(Arc::clone(buffers.insert(Arc::new(TagBuffers::map_with_metadata(
+            depth,
+            len_bytes,
+            metadata_len_bytes,
+        )?))))
     }
 
     /// Makes the calling ring the one that has the tag. False where another has it, or there is no such tag.
@@ -70,15 +78,15 @@ mod tests {
     #[test]
     fn all_rings_have_the_same_buffers() {
         let common = CommonTags::new(2);
-        let first = common.buffers(4096).unwrap();
-        assert_eq!(first.address(1), common.buffers(4096).unwrap().address(1));
-        assert!(common.buffers(8192).is_err());
+        let first = common.buffers(4096, 0).unwrap();
+        assert_eq!(first.address(1), common.buffers(4096, 0).unwrap().address(1));
+        assert!(common.buffers(8192, 0).is_err());
     }
 
     #[test]
     fn what_one_thread_wrote_the_next_sees() {
         let common = CommonTags::new(1);
-        let buffers = common.buffers(64).unwrap();
+        let buffers = common.buffers(64, 0).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -139,18 +139,29 @@ impl SharedBuffer {
     /// Shows the first `len_bytes`; none while it is not the task's turn, a transfer is under way, or
     /// the buffer is shorter.
     pub(crate) fn look<R>(&self, len_bytes: usize, see: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        self.look_at_both(len_bytes, 0, |bytes, _| see(bytes))
+    }
+
+    /// Shows the first bytes of the buffer and of its metadata, under the same conditions.
+    pub(crate) fn look_at_both<R>(
+        &self,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+        see: impl FnOnce(&mut [u8], &mut [u8]) -> R,
+    ) -> Option<R> {
         let gate = self.gates.gates.get(self.slot as usize)?;
         if gate.with_kernel.get() > 0 || gate.holder.get() != Holder::Task {
             return None;
         }
         let mut place = self.buffers.place(self.index, len_bytes)?;
+        let mut metadata = self.buffers.metadata_place(self.index, metadata_len_bytes)?;
         gate.holder.set(Holder::TaskLooking);
         let _looking = Looking(gate);
         // SAFETY: the bytes are mapped and initialised as long as `buffers` lives. Nobody else refers to them until
         // `_looking` goes: the kernel has no entry that names them and gets none, for `enter_kernel` wants another
         // holder; the queue gives them out only while it is the holder itself, and cannot become it, for `pass_to`
-        // refuses; and a second look is refused above.
-        Some(see(unsafe { place.as_mut() }))
+        // refuses; and a second look is refused above. The two places do not overlap.
+        Some(unsafe { see(place.as_mut(), metadata.as_mut()) })
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct LaneSpec<'a> {
     /// Where several rings serve all of the queue's tags: those that this one prepares.
     pub(crate) common: Option<(Arc<CommonTags>, TagSet)>,
     pub(crate) buffer_len_bytes: u32,
+    /// Room for metadata beside each buffer; 0 for a device without.
+    pub(crate) metadata_len_bytes: u32,
     pub(crate) transfer: Transfer,
     pub(crate) batch: bool,
     pub(crate) zoned: bool,

@@ -17,6 +17,7 @@ pub(crate) mod harmless;
 pub(crate) mod lane;
 #[cfg(test)]
 pub(crate) mod memory;
+pub mod metadata_attr;
 pub(crate) mod provided;
 pub(crate) mod raw_ring;
 mod ring_calls;

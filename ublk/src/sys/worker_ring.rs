@@ -165,8 +165,12 @@ impl WorkerRing {
             None
         };
         let buffers = match &spec.common {
-            Some((common, _)) => common.buffers(spec.buffer_len_bytes)?,
-            None => Arc::new(TagBuffers::map(spec.tags.count, spec.buffer_len_bytes)?),
+            Some((common, _)) => common.buffers(spec.buffer_len_bytes, spec.metadata_len_bytes)?,
+            None => Arc::new(TagBuffers::map_with_metadata(
+                spec.tags.count,
+                spec.buffer_len_bytes,
+                spec.metadata_len_bytes,
+            )?),
         };
         let places = if spec.rotate { usize::from(spec.tags.count) } else { 0 };
         Ok(Lane {

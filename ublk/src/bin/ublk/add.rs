@@ -48,7 +48,10 @@ pub(crate) fn run(args: &AddArgs, herald: &Herald) -> Result<(), Failure> {
     }
     match &args.target {
         TargetArgs::Null(args) => serve("null", args.open(), &args.common, herald),
-        TargetArgs::Ram(args) => serve("ram", args.open()?, &args.common, herald),
+        TargetArgs::Ram(args) => match args.open_with_metadata()? {
+            Some(target) => serve("ram", target, &args.common, herald),
+            None => serve("ram", args.open()?, &args.common, herald),
+        },
         TargetArgs::File(args) => serve("file", args.open()?, &args.common, herald),
         TargetArgs::Zoned(args) => serve("zoned", args.open()?, &args.common, herald),
         TargetArgs::Cow(args) => serve("cow", args.open()?, &args.common, herald),

@@ -120,6 +120,7 @@ mod tests {
             no_unmap: false,
             needs_registration: false,
             shared: None,
+            has_metadata: false,
         };
         execute(target, &descriptor, target.size_bytes(), buffer)
     }

@@ -26,6 +26,7 @@ pub struct AsyncRequest {
     pub(super) has_bytes: bool,
     /// Its bytes stay in shared memory, there.
     pub(super) shared: Option<ShmemAddr>,
+    pub(super) metadata_len_bytes: usize,
     pub(super) queue: u16,
     pub(super) tag: u16,
 }
@@ -80,6 +81,20 @@ impl AsyncRequest {
         }
         let len_bytes = self.descriptor.data_len_bytes() as usize;
         self.io.buffer.look(len_bytes, see).ok_or_else(|| errno(libc::EBUSY))
+    }
+
+    /// Shows the request's metadata: that to be written, or room for that to be read; empty for a request that has
+    /// none. Available since Linux 7.0.
+    ///
+    /// # Errors
+    /// EBUSY and ECANCELED as [`with_bytes`](Self::with_bytes).
+    pub fn with_metadata<R>(&self, see: impl FnOnce(&mut [u8]) -> R) -> io::Result<R> {
+        if !self.io.is_turn(self.turn) {
+            return Err(errno(libc::ECANCELED));
+        }
+        let looked =
+            self.io.buffer.look_at_both(0, self.metadata_len_bytes, |_, metadata| see(metadata));
+        looked.ok_or_else(|| errno(libc::EBUSY))
     }
 
     /// Fills part of a read from a file, as pread(2); gives the bytes moved, which may be fewer.

@@ -26,6 +26,24 @@ impl WorkerRing {
         Some(unsafe { place.as_mut() })
     }
 
+    /// The first bytes of a slot's buffer and of its metadata, under the same conditions.
+    pub(crate) fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        if !self.gates.is_queues(slot) {
+            return None;
+        }
+        let (lane, index) = self.lane_and_index(slot)?;
+        let buffers = &self.lanes[lane].buffers;
+        let mut data = buffers.place(index, len_bytes)?;
+        let mut metadata = buffers.metadata_place(index, metadata_len_bytes)?;
+        // SAFETY: as in `buffer`. The two do not overlap, whatever their lengths.
+        Some(unsafe { (data.as_mut(), metadata.as_mut()) })
+    }
+
     /// A task's way to the slot's buffer, which opens in its turn.
     pub(crate) fn shared_buffer(&self, slot: u32) -> Option<SharedBuffer> {
         let (lane, index) = self.lane_and_index(slot)?;
@@ -83,19 +101,47 @@ impl WorkerRing {
         len_bytes: usize,
         to_request: bool,
     ) -> io::Result<()> {
+        self.copy_part(slot, len_bytes, to_request, false)
+    }
+
+    /// The same for a request's metadata and its place beside the buffer.
+    ///
+    /// # Errors
+    /// As [`user_copy`](Self::user_copy); EIO for a request without metadata.
+    pub(crate) fn metadata_copy(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        to_request: bool,
+    ) -> io::Result<()> {
+        self.copy_part(slot, len_bytes, to_request, true)
+    }
+
+    fn copy_part(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        to_request: bool,
+        integrity: bool,
+    ) -> io::Result<()> {
         let (lane, index) = self.lane_and_index(slot).ok_or_else(|| errno(libc::EINVAL))?;
         let char_device = self.char_devices[lane].as_raw_fd();
         let position = UserCopyPos {
             queue: self.lanes[lane].queue,
             tag: self.lanes[lane].tags.tag(index),
             offset_bytes: 0,
-            integrity: false,
+            integrity,
         };
         let mut position = position.encode().ok_or_else(|| errno(libc::EINVAL))? as libc::off_t;
         if !self.gates.is_queues(slot) {
             return Err(errno(libc::EBUSY));
         }
-        let mut rest = self.buffer(slot, len_bytes).ok_or_else(|| errno(libc::EINVAL))?;
+        let mut rest = if integrity {
+            self.buffers(slot, 0, len_bytes).map(|(_, metadata)| metadata)
+        } else {
+            self.buffer(slot, len_bytes)
+        }
+        .ok_or_else(|| errno(libc::EINVAL))?;
         while !rest.is_empty() {
             let moved = retry_eintr(|| {
                 // SAFETY: `rest` is a slice of ours for the length of the call, and the descriptor is the lane's.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use ublk::params::{IntegrityOptions, ParamsBuilder, SegmentLimits};
 use ublk::queue::AsyncRequest;
 use ublk::server::{Server, ServerBuilder};
-use ublk::target::{AsyncTarget, Capabilities, FileOptions, FileTarget, NullTarget, StripeTarget};
+use ublk::target::{
+    AsyncTarget, Capabilities, FileOptions, FileTarget, MetadataTarget, NullTarget, StripeTarget,
+};
 use ublk::uapi::IntegrityFlags;
 
 use super::options::Options;
@@ -85,12 +87,19 @@ fn file(options: &Options) -> Result<Chosen, Failure> {
         let given = options.files.len();
         return Err(Failure::usage(format!("loop needs {wanted} backing files, {given} given")));
     }
-    if wanted == 2 {
-        return Err(Failure::failed("loop with metadata in a second file is not there yet"));
-    }
+    let data = open(path)?;
+    let server = match (integrity(options), options.files.get(1)) {
+        (Some(metadata), Some(path)) => {
+            // Metadata is at any byte, which O_DIRECT is not for.
+            let store = FileTarget::open(FileOptions::new(path)).map_err(Failure::failed)?;
+            let target = MetadataTarget::new(data, store, metadata).map_err(Failure::usage)?;
+            Server::builder(target)
+        }
+        _ => Server::builder(data),
+    };
     Ok(Chosen {
         name: "loop",
-        server: Server::builder(open(path)?),
+        server,
         params: |params| units(params).dma_alignment_bytes(512),
         die_during_fetch: false,
     })
