@@ -185,7 +185,7 @@ impl Core {
                 counters: Arc::new(QueueCounters::default()),
                 features: self.info.flags,
                 kill_switch: Arc::clone(&self.kill_switch),
-                files: Vec::new(),
+                files: Arc::default(),
                 shared: Arc::clone(&shared),
             });
         }

@@ -39,7 +39,7 @@ pub struct QueueTicket {
     pub(crate) char_device: Arc<CharDevice>,
     pub(crate) counters: Arc<QueueCounters>,
     pub(crate) kill_switch: Arc<KillSwitch>,
-    pub(crate) files: Vec<Arc<File>>,
+    pub(crate) files: Arc<Vec<Arc<File>>>,
     pub(crate) shared: Arc<Vec<(u16, SharedMemory)>>,
 }
 
@@ -123,7 +123,7 @@ impl QueueTicket {
     /// The files its target names, for transfers by the ring.
     #[must_use]
     pub fn with_files(mut self, files: Vec<Arc<File>>) -> Self {
-        self.files = files;
+        self.files = Arc::new(files);
         self
     }
 
@@ -159,7 +159,7 @@ impl QueueTicket {
             char_device: Arc::clone(&self.char_device),
             counters: if index == 0 { Arc::clone(&self.counters) } else { self.more_counters() },
             kill_switch: Arc::clone(&self.kill_switch),
-            files: self.files.clone(),
+            files: Arc::clone(&self.files),
             shared: Arc::clone(&self.shared),
             ..self
         };
