@@ -52,7 +52,8 @@ pub struct CounterSnapshot {
     pub panics: u64,
     /// Requests deliberately never answered.
     pub withheld: u64,
-    /// Requests whose bytes were in shared memory, and were found there.
+    /// Requests whose bytes were in shared memory, and were found there; 0 of a server too old to have counted.
+    #[serde(default)]
     pub shared: u64,
     /// Bytes of successful reads.
     pub bytes_read: u64,
