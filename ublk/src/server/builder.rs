@@ -1,26 +1,25 @@
-//! How a server is started: what may be chosen, in which order things happen, what can go wrong.
+//! How a server is started: what may be chosen, and in which order things happen.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use super::door::Door;
 use super::live::{Server, Sockets};
 use super::mode::{DataMode, deal};
 use super::resize::Resizer;
-use super::shared::{QueueFailure, Shared, Startup, StopHandle};
+use super::shared::{Shared, Startup, StopHandle};
 use super::socket::socket_path;
-use super::takeover::{Takeover, TargetMismatch, check_metadata};
+use super::start_error::StartError;
+use super::takeover::{Takeover, check_metadata};
 use super::workers::Workers;
 use super::{DeviceStatus, ParamsStatus, Status};
-use crate::ctrl::{Control, OpenError};
+use crate::ctrl::Control;
 use crate::device::{
     Configured, Device, DeviceError, DeviceSpec, Live, Recoverable, Recovery, SharedMemory,
     StartProgress, Starting, Step,
 };
-use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder, ParamsError};
+use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder};
 use crate::queue::{KillSwitch, LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
 use crate::target::{Target, ZonedTarget};
 use crate::uapi::{Features, Params};
@@ -73,46 +72,6 @@ impl Unstarted {
             Self::Left(device) => device.kill_switch(),
         }
     }
-}
-
-/// Why a server did not start. Nothing of it is left; a device that it was to take over is as it was.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// There is no driver, or no permission to use it.
-    #[error(transparent)]
-    Driver(#[from] OpenError),
-    /// The parameters would be refused.
-    #[error(transparent)]
-    Params(#[from] ParamsError),
-    /// A step of the device's life failed.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The device that was to be taken over had another target; or the parameters promise metadata that the target
-    /// does not keep.
-    #[error(transparent)]
-    Mismatch(#[from] TargetMismatch),
-    /// A queue failed.
-    #[error(transparent)]
-    Queue(QueueFailure),
-    /// The time was over.
-    #[error(
-        "the device did not start within {timeout:?}; {missing} of {threads} threads had not fetched"
-    )]
-    TimedOut {
-        /// What it was given.
-        timeout: Duration,
-        /// Threads that had not fetched all their tags.
-        missing: usize,
-        /// Threads in all.
-        threads: usize,
-    },
-    /// A [`StopHandle`] was used meanwhile.
-    #[error("the start was interrupted")]
-    Interrupted,
-    /// Somebody stopped or deleted the device meanwhile.
-    #[error("the device was stopped by someone else while it started")]
-    StoppedMeanwhile,
 }
 
 /// Chooses how a target is served. Defaults: a free id, 1 queue, depth 64, requests of 512 KiB.
