@@ -51,6 +51,8 @@ pub(super) struct Handled<'a> {
     pub(super) taken: &'a [u16],
     /// The tag it stopped at, and why.
     pub(super) refused: Option<(u16, i32)>,
+    /// They were prepared, and not answered.
+    pub(super) preparation: bool,
 }
 
 /// The batch side of one queue.
@@ -61,6 +63,10 @@ pub(super) struct Batch {
     buffers: Vec<ElemBuffer>,
     filling: Option<usize>,
     fetch: FetchBuffers,
+    /// A PREP_IO_CMDS was sent. A fetch before it is refused where the device is being taken over.
+    prepared: bool,
+    /// The first fetch was sent.
+    fetched: bool,
     /// A FETCH_IO_CMDS is with the kernel.
     pub(super) fetching: bool,
     /// The kernel has ended the queue.
@@ -89,6 +95,8 @@ impl Batch {
             buffers: (0..ELEM_BUFFERS_MAX).map(|_| buffer()).collect(),
             filling: None,
             fetch: FetchBuffers::register(ring, group, takes_turns)?,
+            prepared: false,
+            fetched: false,
             fetching: false,
             ended: false,
         })
@@ -148,6 +156,7 @@ impl Batch {
         let buffer = &mut self.buffers[index];
         buffer.with_kernel = true;
         let op = if buffer.commits { IoCmdOp::CommitIoCmds } else { IoCmdOp::PrepIoCmds };
+        self.prepared |= !buffer.commits;
         let batch = BatchIo {
             q_id: self.queue,
             flags: self.flags,
@@ -159,16 +168,27 @@ impl Batch {
         Some(Sqe64::batch(file, op.encoded(), batch, addr, user_data(index)))
     }
 
-    /// FETCH_IO_CMDS, where none is with the kernel and the queue has not ended.
+    /// FETCH_IO_CMDS, where the tags are prepared, none is with the kernel and the queue has not ended.
     pub(super) fn take_fetch(&mut self, file: u32, user_data: u64) -> Option<Sqe64> {
-        if self.fetching || self.ended {
+        if self.fetching || self.ended || !self.prepared {
             return None;
         }
         self.fetching = true;
+        self.fetched = true;
         let batch =
             BatchIo { q_id: self.queue, elem_bytes: FETCH_ELEM_BYTES, ..BatchIo::default() };
         let sqe = Sqe64::batch(file, IoCmdOp::FetchIoCmds.encoded(), batch, 0, user_data);
         Some(sqe.multishot(self.fetch.group))
+    }
+
+    /// Whether the next fetch is the first, of a ring whose part is prepared.
+    pub(super) fn is_first_fetch(&self) -> bool {
+        self.prepared && !self.fetched
+    }
+
+    /// Whether a fetch was sent before.
+    pub(super) fn has_fetched(&self) -> bool {
+        self.fetched
     }
 
     /// A fetch came to its end; the next finds its buffers provided.
@@ -181,7 +201,7 @@ impl Batch {
     pub(super) fn handled(&mut self, index: usize, result: i32) -> Handled<'_> {
         let elem_bytes = i32::from(self.flags.elem_bytes());
         let Some(buffer) = self.buffers.get_mut(index) else {
-            return Handled { taken: &[], refused: None };
+            return Handled { taken: &[], refused: None, preparation: false };
         };
         buffer.with_kernel = false;
         // A preparation is all or nothing, and answers 0 or an error; a commit says how many bytes of elements
@@ -194,7 +214,7 @@ impl Batch {
         // A commit that stopped half-way says where and not why; what it did not reach cannot be told
         // from what it refused, so the first of them stands for all.
         let refused = rest.first().map(|tag| (*tag, if result < 0 { result } else { -libc::EIO }));
-        Handled { taken, refused }
+        Handled { taken, refused, preparation: !buffer.commits }
     }
 
     /// Whether a tag is in a command that has not come back.
@@ -391,6 +411,9 @@ mod tests {
     #[test]
     fn one_fetch_at_a_time_and_none_after_the_end() {
         let Some(mut batch) = batch(BatchFlags::empty()) else { return };
+        assert!(batch.take_fetch(0, 0).is_none(), "nothing is prepared");
+        batch.add(Element { command: Command::Fetch, ..commit(0) }).unwrap();
+        batch.take_filled(0, |_| 0).unwrap();
         assert!(batch.take_fetch(0, 0).is_some());
         assert!(batch.take_fetch(0, 0).is_none());
         batch.fetching = false;

@@ -7,7 +7,8 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::buffers::TagBuffers;
 
@@ -18,12 +19,20 @@ pub(crate) struct CommonTags {
     taken: Box<[AtomicBool]>,
     /// Mapped by the first ring. Each has a share in them, and keeps it for ever where the kernel may still write.
     buffers: Mutex<Option<Arc<TagBuffers>>>,
+    /// How many tags the rings have prepared, and who waits for the last.
+    prepared: Mutex<usize>,
+    all_prepared: Condvar,
 }
 
 impl CommonTags {
     pub(crate) fn new(depth: u16) -> Self {
         let taken = (0..depth).map(|_| AtomicBool::new(false)).collect();
-        Self { taken, buffers: Mutex::new(None) }
+        Self {
+            taken,
+            buffers: Mutex::new(None),
+            prepared: Mutex::new(0),
+            all_prepared: Condvar::new(),
+        }
     }
 
     /// The buffers, of `len_bytes` each and with that much metadata, which every ring has to ask for alike.
@@ -46,6 +55,24 @@ impl CommonTags {
             len_bytes,
             metadata_len_bytes,
         )?))))
+    }
+
+    /// Notes that the kernel has taken tags that were prepared.
+    pub(super) fn note_prepared(&self, tags: usize) {
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        *prepared += tags;
+        if *prepared >= self.taken.len() {
+            self.all_prepared.notify_all();
+        }
+    }
+
+    /// Waits until all tags are prepared, by whichever rings; no longer than `limit`. A device that is being taken
+    /// over refuses fetches before that.
+    pub(super) fn wait_prepared(&self, limit: Duration) {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = |prepared: &mut usize| *prepared < self.taken.len();
+        // After the limit the kernel says what is wrong.
+        drop(self.all_prepared.wait_timeout_while(prepared, limit, missing));
     }
 
     /// Makes the calling ring the one that has the tag. False where another has it, or there is no such tag.
@@ -73,6 +100,21 @@ mod tests {
         assert!(common.take(0) && !common.take(0) && common.take(1) && !common.take(2));
         common.give(0);
         assert!(common.take(0));
+    }
+
+    #[test]
+    fn the_last_ring_to_prepare_lets_all_go_on() {
+        let common = CommonTags::new(3);
+        common.note_prepared(1);
+        let begin = std::time::Instant::now();
+        common.wait_prepared(Duration::from_millis(20));
+        assert!(begin.elapsed() >= Duration::from_millis(20));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| common.wait_prepared(Duration::from_secs(30)));
+            common.note_prepared(2);
+            waits.join().unwrap();
+        });
+        assert!(begin.elapsed() < Duration::from_secs(20));
     }
 
     #[test]

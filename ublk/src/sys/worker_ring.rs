@@ -21,6 +21,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use io_uring::IoUring;
 use io_uring::types::Timespec;
@@ -40,6 +41,8 @@ use crate::uapi::BatchFlags;
 
 /// A kernel out of memory is asked again that many times before the error is passed on.
 const ENTER_RETRIES_MAX: u32 = 1000;
+/// How long rings that share a queue wait for each other's part of it to be prepared.
+const PREPARE_LIMIT: Duration = Duration::from_secs(5);
 /// Slots of one ring: the kernel's limit for registered buffers.
 pub(crate) const SLOTS_MAX: usize = 1 << 14;
 /// Submission entries at most; above it entries are submitted in between.
@@ -250,15 +253,24 @@ impl WorkerRing {
     }
 
     /// Makes a command of what each batch was filled with, and sees that each has a fetch.
-    fn flush_batches(&mut self) -> io::Result<()> {
+    fn flush_batches(&mut self, about_to_wait: bool) -> io::Result<()> {
         for number in 0..self.lanes.len() {
             let lane = &mut self.lanes[number];
             let (file, Some(batch)) = (lane.char_device, &mut lane.batch) else { continue };
             let user_data =
                 |index| UserData::new(Kind::Elements, number as u32, index as u8).encode();
+            // Where rings share a queue, a fetch has to come after what all of them prepare.
+            let may_fetch = match &lane.common {
+                Some(common) if batch.is_first_fetch() && about_to_wait => {
+                    common.wait_prepared(PREPARE_LIMIT);
+                    true
+                }
+                Some(_) => batch.has_fetched(),
+                None => true,
+            };
             let filled = if batch.is_filled() { batch.take_filled(file, user_data) } else { None };
-            let fetch =
-                batch.take_fetch(file, UserData::new(Kind::Fetch, number as u32, 0).encode());
+            let fetch_data = UserData::new(Kind::Fetch, number as u32, 0).encode();
+            let fetch = if may_fetch { batch.take_fetch(file, fetch_data) } else { None };
             for sqe in [filled, fetch].into_iter().flatten() {
                 self.push_entries(&[sqe])?;
             }
@@ -278,7 +290,7 @@ impl WorkerRing {
     /// What io_uring_enter(2) says.
     pub(crate) fn submit_and_wait(&mut self, want: u32) -> io::Result<()> {
         if self.has_batches {
-            self.flush_batches()?;
+            self.flush_batches(want > 0)?;
         }
         self.enter_until(if self.unpacked.is_empty() { want } else { 0 })
     }

@@ -104,7 +104,7 @@ impl WorkerRing {
                 // What is filled has to go first; its completion makes room.
                 Err(back) => element = back,
             }
-            self.flush_batches()?;
+            self.flush_batches(false)?;
             self.enter_now()?;
             self.unpack_ready();
         }

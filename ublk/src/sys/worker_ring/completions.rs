@@ -135,6 +135,9 @@ impl WorkerRing {
         let Some(batch) = &mut lane.batch else { return };
         let ended = batch.ended;
         let handled = batch.handled(usize::from(buffer), result);
+        if let Some(common) = lane.common.as_ref().filter(|_| handled.preparation) {
+            common.note_prepared(handled.taken.len());
+        }
         let slot_of = |tag| lane.tags.index(tag).map(|index| lane.first_slot + u32::from(index));
         let aborted = handled.taken.iter().filter(|_| ended).map(|tag| (*tag, -libc::ENODEV));
         for (tag, result) in aborted.chain(handled.refused) {
