@@ -41,6 +41,7 @@ mod execute;
 mod histogram;
 mod kill;
 mod latency;
+mod linger;
 mod metadata;
 mod port;
 mod request;
