@@ -36,6 +36,7 @@ mod affinity;
 mod answer;
 mod counters;
 mod descriptor;
+pub(crate) mod double;
 mod error;
 mod execute;
 mod histogram;
@@ -48,8 +49,6 @@ mod task;
 mod ticket;
 mod worker;
 
-#[cfg(test)]
-mod double;
 #[cfg(test)]
 mod mode_tests;
 #[cfg(test)]
@@ -67,6 +66,7 @@ pub use port::{KernelPort, Port};
 pub use request::Request;
 pub use task::AsyncRequest;
 pub use ticket::QueueTicket;
+pub(crate) use ticket::transfer;
 pub use worker::Worker;
 
 pub use crate::sys::lane::{TagSet, Transfer};

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::double::{Answered, Double, Work};
-use super::worker::Lane;
 use super::*;
 use crate::target::{Capabilities, CommitDecision, Finished, Op, RamTarget, Target};
 use crate::uapi::IoDesc;
@@ -29,19 +28,12 @@ fn run(
     adjust: impl FnOnce(&mut Double),
 ) -> (Result<(), QueueError>, Vec<Answered>, CounterSnapshot) {
     let counters = Arc::new(QueueCounters::default());
-    let mut double = Double::new(depth, BUFFER);
+    let mut double = Double::new(depth, BUFFER as u32).unwrap();
     double.work.extend(work);
     adjust(&mut double);
-    let mut worker = worker(double, 3, depth, Arc::clone(&counters));
+    let mut worker = double.worker(3, Arc::clone(&counters));
     let ended = worker.fetch_all().and_then(|()| worker.serve(target));
     (ended, std::mem::take(&mut worker.port.answers), counters.snapshot())
-}
-
-fn worker(double: Double, queue: u16, depth: u16, counters: Arc<QueueCounters>) -> Worker<Double> {
-    let transfer = double.transfer;
-    let tags = TagSet::all(depth);
-    let lane = Lane { queue, tags, first_slot: 0, transfer, counters, ignores_data: false };
-    Worker::with_port(double, vec![lane])
 }
 
 fn disk() -> RamTarget {
@@ -239,9 +231,9 @@ fn an_answer_that_is_held_back_comes_after_the_next_one_or_before_the_queue_wait
 #[test]
 fn a_dropped_request_is_answered_with_eio() {
     let counters = Arc::new(QueueCounters::default());
-    let mut double = Double::new(2, BUFFER);
+    let mut double = Double::new(2, BUFFER as u32).unwrap();
     double.work.extend([work(0, 0, 1), work(0, 1, 1)]);
-    let mut queue = worker(double, 0, 2, counters);
+    let mut queue = double.worker(0, counters);
     queue.fetch_all().unwrap();
     drop(queue.next_request().unwrap());
     let request = queue.next_request().unwrap().unwrap();
@@ -254,16 +246,16 @@ fn a_dropped_request_is_answered_with_eio() {
 
 #[test]
 fn a_refused_fetch_is_an_error_before_the_queue_counts_as_armed() {
-    let mut double = Double::new(2, BUFFER);
+    let mut double = Double::new(2, BUFFER as u32).unwrap();
     double.refuse = Some((1, libc::EBUSY));
-    let mut queue = worker(double, 0, 2, Arc::default());
+    let mut queue = double.worker(0, Arc::default());
     let refused = queue.fetch_all().unwrap_err();
     assert_eq!(refused.to_string(), "queue 0, tag 1: the kernel refused the fetch with errno 16");
 }
 
 #[test]
 fn a_tag_can_be_left_out_and_fetched_later_but_not_twice() {
-    let mut worker = worker(Double::new(2, BUFFER), 0, 2, Arc::default());
+    let mut worker = Double::new(2, BUFFER as u32).unwrap().worker(0, Arc::default());
     worker.fetch(0).unwrap();
     assert!(matches!(worker.fetch(0), Err(QueueError::Tag { tag: 0, .. })));
     worker.fetch_all().unwrap();
@@ -324,9 +316,9 @@ fn latencies_are_counted_by_class_and_only_where_they_are_wanted() {
         [(QueueCounters::with_latency(), true), (QueueCounters::default(), false)]
     {
         let counters = Arc::new(counters);
-        let mut double = Double::new(2, BUFFER);
+        let mut double = Double::new(2, BUFFER as u32).unwrap();
         double.work.extend(requests.iter().cloned());
-        let mut queue = worker(double, 0, 2, Arc::clone(&counters));
+        let mut queue = double.worker(0, Arc::clone(&counters));
         queue.fetch_all().and_then(|()| queue.serve(&slow)).unwrap();
         assert_eq!(counters.snapshot().reads, 2);
         let Some(seen) = counters.latency().map(LatencyHistogram::snapshot) else {

@@ -14,7 +14,6 @@ pub mod elements;
 pub(crate) mod gate;
 pub(crate) mod harmless;
 pub(crate) mod lane;
-#[cfg(test)]
 pub(crate) mod memory;
 pub(crate) mod provided;
 pub(crate) mod raw_ring;
