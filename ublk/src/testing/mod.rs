@@ -55,7 +55,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let disk = Disk::new(RamTarget::new(1 << 20)?)?;
 //! let answers = disk.submit(&[
-//!     Request::write(0, vec![7; 512]).fua(),
+//!     Request::write(0, vec![7; 512]),
 //!     Request::read(0, 512),
 //!     Request::discard(4096, 8192),
 //! ])?;
