@@ -15,3 +15,6 @@ pub mod tag;
 pub mod target;
 pub mod testing;
 pub mod uapi;
+
+#[cfg(doctest)]
+mod soundness;

@@ -23,12 +23,8 @@
 //! # }
 //! ```
 //!
-//! A worker cannot leave its thread:
-//!
-//! ```compile_fail
-//! fn must_be_send<T: Send>() {}
-//! must_be_send::<ublk::queue::Worker>();
-//! ```
+//! A worker cannot leave its thread, nor a request's bytes their request; what must not compile is kept in
+//! `soundness.rs`.
 //!
 //! The loop costs one `io_uring_enter` per batch of requests, and no allocation, lock or timer.
 
