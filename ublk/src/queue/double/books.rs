@@ -88,8 +88,9 @@ impl Double {
             slot.number = self.delivered;
             self.delivered += 1;
             let brings_data = self.brings_data(index);
-            let mut data = work.data;
-            data.resize(self.data_len(index), UNFILLED);
+            let mut data = vec![UNFILLED; self.data_len(index)];
+            let brought = work.data.len().min(data.len());
+            data[..brought].copy_from_slice(&work.data[..brought]);
             assert!(self.pages.copy_in(index as u32, 0, &data), "pages are the kernel's");
             let announced = self.get_data && brings_data;
             if self.transfer == Transfer::Copy && !announced {
