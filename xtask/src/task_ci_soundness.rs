@@ -17,6 +17,7 @@ const MIRI_TESTS: &[&str] = &[
     "sys::memory",
     "sys::user_data",
     "queue::descriptor",
+    "queue::hostile_tests",
     "queue::mode_tests",
     "queue::task",
     "queue::tests",

@@ -46,6 +46,8 @@ mod ticket;
 mod worker;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod mode_tests;
 #[cfg(test)]
 mod tests;
