@@ -17,11 +17,12 @@ pub(crate) fn run(args: &DistArgs) -> Result<ExitCode, Error> {
     // A target folder of its own, as the guest's programs have: where cargo's is nobody has to guess.
     let build = workspace::root().join("target/dist-build");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "--release", "--package", "ublk", "--bin", "ublk", "--target-dir"];
+    let arguments =
+        ["build", "--profile", "dist", "--package", "ublk", "--bin", "ublk", "--target-dir"];
     finish(Command::new(cargo).current_dir(workspace::root()).args(arguments).arg(&build))?;
     std::fs::create_dir_all(folder.join("bin")).map_err(Error::infrastructure)?;
     let program = folder.join("bin/ublk");
-    std::fs::copy(build.join("release/ublk"), &program).map_err(Error::infrastructure)?;
+    std::fs::copy(build.join("dist/ublk"), &program).map_err(Error::infrastructure)?;
     write_pages(&program, &folder)?;
     anstream::println!("dist: {}", folder.display());
     Ok(ExitCode::Passed)

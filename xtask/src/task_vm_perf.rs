@@ -87,7 +87,8 @@ fn programs(
     args: &PerfArgs,
     progress: &Terminal,
 ) -> Result<Programs, Error> {
-    let ublk = workshop.programs()?.ublk;
+    progress.doing("build: ublk as it is shipped, optimised across crates");
+    let ublk = workspace::build_measured_ublk()?;
     let mut programs = Programs { ublk, other: args.other.clone(), ..Programs::default() };
     progress.doing("build: kublk, from the kernel's sources");
     match vmimage::selftests::kublk(workshop.archive(), None) {

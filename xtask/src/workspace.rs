@@ -33,13 +33,26 @@ pub(crate) struct GuestPrograms {
 /// Builds them. glibc with `crt-static`, because that needs nothing but stable Rust and the C library
 /// that linked this program too; a musl target would have to be added by rustup.
 pub(crate) fn build_guest_programs() -> Result<GuestPrograms, Error> {
+    let packages = ["--package", "runner", "--package", "ublk", "--bins"];
+    let bin = build_static("guest", "target/guest", &packages)?;
+    Ok(GuestPrograms { runner: bin.join("runner"), ublk: bin.join("ublk") })
+}
+
+/// Builds `ublk` as `dist` ships it, but statically: what a measurement is to measure.
+pub(crate) fn build_measured_ublk() -> Result<PathBuf, Error> {
+    let bin = build_static("dist", "target/measured", &["--package", "ublk", "--bin", "ublk"])?;
+    Ok(bin.join("ublk"))
+}
+
+fn build_static(profile: &str, folder: &str, what: &[&str]) -> Result<PathBuf, Error> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let folder = root().join("target/guest");
+    let folder = root().join(folder);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(root())
-        .args(["build", "--quiet", "--profile", "guest", "--target", &target])
-        .args(["--package", "runner", "--package", "ublk", "--bins", "--target-dir"])
+        .args(["build", "--quiet", "--profile", profile, "--target", &target])
+        .args(what)
+        .arg("--target-dir")
         .arg(&folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -47,8 +60,7 @@ pub(crate) fn build_guest_programs() -> Result<GuestPrograms, Error> {
         .map_err(|error| Error::infrastructure(format!("failed to start cargo: {error}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::infrastructure(format!("failed to build the guest programs:\n{said}")));
+        return Err(Error::infrastructure(format!("failed to build with {profile}:\n{said}")));
     }
-    let bin = folder.join(target).join("guest");
-    Ok(GuestPrograms { runner: bin.join("runner"), ublk: bin.join("ublk") })
+    Ok(folder.join(target).join(profile))
 }

@@ -38,6 +38,7 @@ mod execute;
 mod histogram;
 mod kill;
 mod latency;
+mod linger;
 mod port;
 mod request;
 mod serve;

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use super::Completion;
+use super::linger::Linger;
 use crate::sys::desc::DescArea;
 use crate::sys::gate::{Holder, SharedBuffer};
 use crate::sys::lane::TagSet;
@@ -86,6 +88,36 @@ pub struct KernelPort {
     pub(super) lanes: Vec<LaneDescriptors>,
     /// The lane of each slot.
     pub(super) lane_of: Box<[u16]>,
+    pub(super) linger: Linger,
+}
+
+impl KernelPort {
+    /// Submits, lets others run once where nothing came, and sleeps where nothing comes then.
+    fn submit_and_linger(&mut self, want: u32) -> io::Result<()> {
+        self.ring.submit_and_wait(0)?;
+        if self.ring.ready() > 0 {
+            self.linger.paid();
+            return Ok(());
+        }
+        if self.ring.has_pending() {
+            self.linger.paid();
+            return self.ring.submit_and_wait(want);
+        }
+        let begin = self.linger.looks().then(Instant::now);
+        std::thread::yield_now();
+        let elapsed = begin.map(|begin| begin.elapsed());
+        let paid = self.ring.has_pending();
+        if paid {
+            self.linger.paid();
+        } else {
+            self.linger.was_in_vain();
+        }
+        self.ring.submit_and_wait(want)?;
+        if let (true, Some(elapsed)) = (paid, elapsed) {
+            self.linger.took(elapsed, self.ring.ready());
+        }
+        Ok(())
+    }
 }
 
 impl Port for KernelPort {
@@ -94,6 +126,9 @@ impl Port for KernelPort {
     }
 
     fn submit_and_wait(&mut self, want: u32) -> io::Result<()> {
+        if want > 0 && self.linger.is_due() {
+            return self.submit_and_linger(want);
+        }
         self.ring.submit_and_wait(want)
     }
 

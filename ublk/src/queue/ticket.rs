@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use super::linger::Linger;
 use super::port::LaneDescriptors;
 use super::worker::Lane;
 use super::{KernelPort, KillSwitch, QueueCounters, QueueError, Worker, pin_to};
@@ -194,7 +195,8 @@ impl Worker {
                 ignores_data: false,
             });
         }
-        let port = KernelPort { ring, lanes: descriptors, lane_of: lane_of.into_boxed_slice() };
+        let lane_of = lane_of.into_boxed_slice();
+        let port = KernelPort { ring, lanes: descriptors, lane_of, linger: Linger::default() };
         Ok(Self::with_port(port, lanes))
     }
 }

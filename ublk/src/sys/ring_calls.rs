@@ -28,7 +28,7 @@ pub(super) unsafe fn enter(
     registered: Option<u32>,
     to_submit: libc::c_uint,
     want: u32,
-) -> io::Result<()> {
+) -> io::Result<usize> {
     let (fd, flag) = match registered {
         Some(index) => (index as libc::c_int, IORING_ENTER_REGISTERED_RING),
         None => (ring.as_raw_fd(), 0),
@@ -42,7 +42,7 @@ pub(super) unsafe fn enter(
     let submitted = unsafe {
         libc::syscall(libc::SYS_io_uring_enter, fd, to_submit, want, flags, no_mask, 0_usize)
     };
-    if submitted < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    usize::try_from(submitted).map_err(|_| io::Error::last_os_error())
 }
 
 fn register(ring: &IoUring, operation: libc::c_uint, update: &mut RingFdUpdate) -> io::Result<()> {

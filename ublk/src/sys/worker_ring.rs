@@ -7,7 +7,7 @@
 //! buffer the kernel may fill.
 //!
 //! Hot path: 64-byte entries, SINGLE_ISSUER with DEFER_TASKRUN and COOP_TASKRUN (completions come only
-//! inside our own wait, no interrupt to another CPU), the character device as a fixed file and the ring
+//! inside our own wait, no interrupt to another CPU) and a flag for those that wait for us, the character device as a fixed file and the ring
 //! itself registered (no descriptor look-up per command and per enter).
 
 mod bytes;
@@ -97,6 +97,7 @@ impl WorkerRing {
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_coop_taskrun()
+            .setup_taskrun_flag()
             .setup_submit_all()
             .setup_cqsize((submissions * 2).min(COMPLETIONS_MAX))
             .dontfork()
@@ -192,22 +193,25 @@ impl WorkerRing {
 
     /// Pushes entries that belong together into one submission.
     fn push_entries(&mut self, sqes: &[Sqe64]) -> io::Result<()> {
-        let room = {
-            let submission = self.ring.submission();
-            submission.capacity() - submission.len()
-        };
-        if room < sqes.len() {
+        if self.room() < sqes.len() {
             self.enter_now()?;
         }
+        let mut submission = self.ring.submission();
         for sqe in sqes {
             // SAFETY: the memory an entry may name is: a slot's buffer, which lives until drop or for ever, and whose
             // gate keeps everybody else out until the entry has completed; an element buffer, which is filled again
             // only after that; provided buffers, which no reference points into; a timespec, which is read while
             // submitting. Registered buffers are the kernel's own.
-            let pushed = unsafe { self.ring.submission().push(&sqe.entry()) };
+            let pushed = unsafe { submission.push(&sqe.entry()) };
             pushed.map_err(|_| errno(libc::EBUSY))?;
         }
         Ok(())
+    }
+
+    /// Entries that fit before the next submission.
+    fn room(&mut self) -> usize {
+        let submission = self.ring.submission();
+        submission.capacity() - submission.len()
     }
 
     /// Makes a command of what each batch was filled with, and sees that each has a fetch.
@@ -258,8 +262,9 @@ impl WorkerRing {
                 ring_calls::enter(&self.ring, self.registered, queued as libc::c_uint, want)
             };
             match entered {
-                Ok(()) if self.ring.submission().is_empty() => return Ok(()),
-                Ok(()) => {}
+                // What was not taken goes again: an entry that failed ends a submission early.
+                Ok(taken) if taken >= queued => return Ok(()),
+                Ok(_) => {}
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}
                     Some(libc::EAGAIN | libc::EBUSY) if retries < ENTER_RETRIES_MAX => {
@@ -275,6 +280,11 @@ impl WorkerRing {
     /// Completions that can be taken without waiting.
     pub(crate) fn ready(&mut self) -> usize {
         self.ring.completion().len() + self.unpacked.len()
+    }
+
+    /// Whether the kernel has something that it will only complete when it is entered.
+    pub(crate) fn has_pending(&mut self) -> bool {
+        self.ring.submission().taskrun()
     }
 
     /// How often the kernel was entered so far.

@@ -11,7 +11,8 @@ use vmimage::userland::GuestFile;
 pub(crate) const DEPTH: u16 = 128;
 const ID: u32 = 1;
 
-const UBLK: &str = "/bin/ublk";
+/// Not `/bin/ublk`, which is built for a short wait instead of speed.
+const UBLK: &str = "/opt/perf/ublk";
 const UBLK_OTHER: &str = "/opt/perf/ublk-other";
 const KUBLK: &str = "/opt/perf/kublk";
 const LIBUBLK: &str = "/opt/perf/libublk-null";
@@ -102,13 +103,14 @@ pub(crate) struct Programs {
 impl Programs {
     /// What goes into the guest image, beside what is always in it.
     pub(crate) fn guest_files(&self) -> Vec<GuestFile> {
-        let all = [(UBLK_OTHER, &self.other), (KUBLK, &self.kublk), (LIBUBLK, &self.libublk)];
-        all.into_iter()
-            .filter_map(|(guest, path)| {
-                let content = Content::Path(path.clone()?);
-                Some(GuestFile { guest: guest.to_owned(), content, mode: 0o755 })
-            })
-            .collect()
+        let file = |guest: &str, path: &Path| {
+            let content = Content::Path(path.to_owned());
+            GuestFile { guest: guest.to_owned(), content, mode: 0o755 }
+        };
+        let others = [(UBLK_OTHER, &self.other), (KUBLK, &self.kublk), (LIBUBLK, &self.libublk)];
+        let others = others.into_iter().filter_map(|(guest, path)| Some((guest, path.as_deref()?)));
+        let ours = (UBLK, self.ublk.as_path());
+        std::iter::once(ours).chain(others).map(|(guest, path)| file(guest, path)).collect()
     }
 }
 
