@@ -2,6 +2,7 @@
 //! must leave the same bytes, in any data mode. The reference starts as zeroes, as a device does.
 
 use proptest::prelude::*;
+use ublk::params::ParamsError;
 use ublk::server::DataMode;
 use ublk::target::{
     CowTarget, FaultTarget, FileOptions, FileTarget, NullTarget, RamTarget, StripeTarget, Target,
@@ -59,9 +60,9 @@ fn failed(error: &std::io::Error) -> TestCaseError {
 }
 
 /// A device with the target, in any mode, and with requests so small that most operations are several.
-fn device<T: Target>(target: T, mode: DataMode) -> Disk<T> {
-    let disk = Disk::new(target).unwrap().with_mode(mode).with_depth(8);
-    disk.with_params(|params| params.max_io_bytes(64 << 10)).unwrap()
+fn device<T: Target>(target: T, mode: DataMode) -> Result<Disk<T>, ParamsError> {
+    let disk = Disk::new(target)?.with_mode(mode).with_depth(8);
+    disk.with_params(|params| params.max_io_bytes(64 << 10))
 }
 
 fn compare<T: Target>(
@@ -70,7 +71,8 @@ fn compare<T: Target>(
     operations: &[Operation],
 ) -> Result<(), TestCaseError> {
     let capabilities = target.capabilities();
-    let disk = device(target, mode);
+    let made = device(target, mode);
+    let disk = made.map_err(|error| TestCaseError::fail(error.to_string()))?;
     let mut reference = vec![0_u8; SIZE as usize];
     for operation in operations {
         match *operation {

@@ -105,6 +105,7 @@ mod disk;
 mod outcome;
 mod refusal;
 mod request;
+mod serving;
 #[cfg(test)]
 mod tests;
 mod zones;
