@@ -22,7 +22,7 @@ use crate::uapi::IoDesc;
 const SLOTS: u16 = 3;
 const BUFFER: u32 = 4096;
 const DISK: u64 = 64 << 10;
-const CASES: u32 = if cfg!(miri) { 4 } else { 256 };
+const CASES: u32 = if cfg!(miri) { 2 } else { 256 };
 
 #[derive(Debug)]
 struct Hostile {
