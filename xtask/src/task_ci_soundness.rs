@@ -13,7 +13,6 @@ const MIRI_TESTS: &[&str] = &[
     "tag::",
     "sys::buffers",
     "sys::gate",
-    "sys::lane",
     "sys::memory",
     "sys::user_data",
     "queue::descriptor",
