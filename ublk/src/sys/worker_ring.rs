@@ -214,8 +214,10 @@ impl WorkerRing {
         submission.capacity() - submission.len()
     }
 
-    /// Makes a command of what each batch was filled with, and sees that each has a fetch.
-    fn flush_batches(&mut self) -> io::Result<()> {
+    /// Makes a command of what each batch was filled with, and sees that each has a fetch. How many
+    /// completions that alone will bring: a command with elements completes while it is submitted.
+    fn flush_batches(&mut self) -> io::Result<u32> {
+        let mut at_once = 0;
         for number in 0..self.lanes.len() {
             let lane = &mut self.lanes[number];
             let (file, Some(batch)) = (lane.char_device, &mut lane.batch) else { continue };
@@ -224,11 +226,12 @@ impl WorkerRing {
             let filled = if batch.is_filled() { batch.take_filled(file, user_data) } else { None };
             let fetch =
                 batch.take_fetch(file, UserData::new(Kind::Fetch, number as u32, 0).encode());
+            at_once += u32::from(filled.is_some());
             for sqe in [filled, fetch].into_iter().flatten() {
                 self.push_entries(&[sqe])?;
             }
         }
-        Ok(())
+        Ok(at_once)
     }
 
     /// Submits without waiting.
@@ -242,10 +245,9 @@ impl WorkerRing {
     /// # Errors
     /// What io_uring_enter(2) says.
     pub(crate) fn submit_and_wait(&mut self, want: u32) -> io::Result<()> {
-        if self.has_batches {
-            self.flush_batches()?;
-        }
-        self.enter_until(if self.unpacked.is_empty() { want } else { 0 })
+        let at_once = if self.has_batches { self.flush_batches()? } else { 0 };
+        let waits = want > 0 && self.unpacked.is_empty();
+        self.enter_until(if waits { want + at_once } else { 0 })
     }
 
     fn enter_until(&mut self, want: u32) -> io::Result<()> {
@@ -279,6 +281,10 @@ impl WorkerRing {
 
     /// Completions that can be taken without waiting.
     pub(crate) fn ready(&mut self) -> usize {
+        if self.has_batches {
+            // Not each of the kernel's is one of ours.
+            self.unpack_ready();
+        }
         self.ring.completion().len() + self.unpacked.len()
     }
 
