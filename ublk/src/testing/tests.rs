@@ -295,15 +295,18 @@ fn tasks_sleep_and_are_woken_while_others_go_on() {
     let answers = disk.submit(&reads).unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(40));
     let order: Vec<usize> = answers.iter().map(|answer| answer.request).collect();
-    // What waits for nothing goes first; then the short sleep, the call from outside, the long sleep.
-    assert_eq!(order, [3, 4, 5, 2, 1, 0]);
+    // What waits for nothing goes first; the short sleep is over before the long one. When the call from
+    // outside comes is nobody's promise.
+    assert_eq!(order[..3], [3, 4, 5]);
+    let place = |request: usize| order.iter().position(|other| *other == request).unwrap();
+    assert!(place(2) < place(0) && order.contains(&1), "{order:?}");
     let results: Vec<Option<i32>> = answers
         .iter()
         .map(|answer| answer.result.as_ref().err().and_then(io::Error::raw_os_error))
         .collect();
     let (eio, einval) = (Some(libc::EIO), Some(libc::EINVAL));
     assert_eq!(results, [eio, einval, None, None, None, None]);
-    assert_eq!(*answers[2].result.as_ref().unwrap(), [9; 512]);
+    assert!(answers[2..].iter().all(|answer| *answer.result.as_ref().unwrap() == [9; 512]));
 }
 
 #[test]

@@ -122,9 +122,11 @@ impl Double {
 
     /// Ends the sleeps that are over.
     fn wake_sleepers(&mut self, now: Instant) -> bool {
-        let (over, rest): (Vec<_>, Vec<_>) =
+        let (mut over, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.sleepers).into_iter().partition(|sleep| sleep.until <= now);
         self.sleepers = rest;
+        // However late we look: the shorter sleep was over first.
+        over.sort_by_key(|sleeper| sleeper.until);
         for Sleeper { slot, index, .. } in &over {
             self.memory.gates.leave_kernel(*slot);
             let (slot, index, result) = (*slot, *index, -libc::ETIME);
