@@ -13,4 +13,8 @@ pub mod raw;
 pub mod server;
 pub mod tag;
 pub mod target;
+pub mod testing;
 pub mod uapi;
+
+#[cfg(doctest)]
+mod soundness;

@@ -278,7 +278,7 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CiArgs {
-    /// Leaves the virtual machines out: format, lints, tests, tidy.
+    /// Leaves the virtual machines out: format, lints, tests, loom, Miri, tidy.
     #[arg(long)]
     pub(crate) no_vm: bool,
     /// Leaves `cargo test --workspace` out, because the caller has just run it.

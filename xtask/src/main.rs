@@ -15,6 +15,7 @@ mod run;
 mod selftest_guest;
 mod selftest_table;
 mod task_ci;
+mod task_ci_soundness;
 mod task_dist;
 mod task_doctor;
 mod task_kselftest;

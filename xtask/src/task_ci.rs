@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::progress::Terminal;
 use crate::run::{Done, Request, run as run_request};
 use crate::task_vm_e2e::{show, shows_crash};
-use crate::workspace;
+use crate::{task_ci_soundness, workspace};
 
 /// The kernels that every change is proven on: the oldest supported series and the newest there is.
 const KERNELS: [&str; 2] = ["6.12", "newest"];
@@ -31,6 +31,11 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode, Error> {
     });
     if !args.tests_done {
         step("tests", &mut failed, || cargo(&["test", "--workspace"]));
+    }
+    step("loom", &mut failed, task_ci_soundness::loom);
+    match task_ci_soundness::miri_is_missing() {
+        None => step("miri", &mut failed, task_ci_soundness::miri),
+        Some(reason) => println!("ci: miri: SKIPPED: {reason}"),
     }
     step("tidy", &mut failed, || crate::task_tidy::run().map(drop));
     if !args.no_vm {

@@ -1,7 +1,11 @@
 //! What a queue has done, readable from any thread while it does it: the proof that bytes went through
 //! this server, and the first thing to look at when it is slow.
 
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -175,5 +179,39 @@ impl CounterSnapshot {
             total.in_flight_max = total.in_flight_max.max(queue.in_flight_max);
         }
         total
+    }
+}
+
+/// `RUSTFLAGS="--cfg loom" cargo test -p ublk --lib loom_tests`
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    /// A reader beside the one writer: what it sees never shrinks, and nothing is lost in the end.
+    #[test]
+    fn a_reader_sees_counters_grow_and_none_is_lost() {
+        loom::model(|| {
+            let counters = Arc::new(QueueCounters::default());
+            let writer = {
+                let counters = Arc::clone(&counters);
+                thread::spawn(move || {
+                    for owned in 1..=2 {
+                        counters.panicked();
+                        counters.owned_now(owned);
+                    }
+                })
+            };
+            let see = || {
+                let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+                (load(&counters.panics), load(&counters.in_flight_max))
+            };
+            let (first, second) = (see(), see());
+            assert!(first.0 <= second.0 && first.1 <= second.1 && second.0 <= 2);
+            writer.join().unwrap();
+            assert_eq!(see(), (2, 2));
+        });
     }
 }

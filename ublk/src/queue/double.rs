@@ -1,87 +1,110 @@
-//! A kernel in memory, to test the queue's logic without one: it keeps the same books as the driver and
-//! panics when a queue breaks the protocol.
+//! A driver in memory: the other [`Port`], for testing a queue or a target without a kernel. It keeps the
+//! same books as the driver and panics when a queue breaks the protocol; what it cannot know is asked of
+//! it by whoever gives it work.
+
+mod backing;
+mod books;
+mod operations;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Completion, Port};
+pub(crate) use backing::Backing;
+use waiting::{Bell, Sleeper};
+
+use super::worker::Lane;
+use super::{Completion, Port, QueueCounters, QueueError, TagSet, Transfer, Worker};
 use crate::sys::gate::{Holder, SharedBuffer};
-use crate::sys::lane::Transfer;
 use crate::sys::memory::Memory;
 use crate::sys::worker_ring::Operation;
 use crate::tag::Command;
 use crate::uapi::IoDesc;
 
+/// What the pages of a read hold before anybody fills them: not zeroes, which would look right.
+pub(crate) const UNFILLED: u8 = 0xee;
+
 /// What a request ended with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answered {
-    pub(super) tag: u16,
-    pub(super) result: i32,
-    pub(super) append_sector: u64,
+pub(crate) struct Answered {
+    /// Which of the work it was.
+    pub(crate) number: usize,
+    pub(crate) tag: u16,
+    pub(crate) result: i32,
+    pub(crate) append_sector: u64,
     /// The request's bytes at the time of the commit.
-    pub(super) data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
-/// A request to deliver: the descriptor, and the bytes the kernel copies in before.
+/// A request to deliver: the descriptor, and the bytes it brings.
 #[derive(Clone, Debug)]
-pub(super) struct Work {
-    pub(super) descriptor: IoDesc,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Work {
+    pub(crate) descriptor: IoDesc,
+    pub(crate) data: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slot {
     /// With the kernel since the last submission.
     armed: bool,
     busy: bool,
     descriptor: IoDesc,
-    /// The request's own bytes, where they do not go through the buffer by themselves.
-    data: Vec<u8>,
-    /// They are in the ring's table.
+    number: usize,
+    /// The request's pages are in the ring's table, by hand.
     registered: bool,
 }
 
-/// The double. Each wait delivers as much of its work as there are armed tags, or at most `batch`.
+/// The double. Each wait delivers as much of its work as there are armed tags, so that at most `batch`
+/// requests are with the server. With the last answer it stops the device.
 #[derive(Debug)]
-pub(super) struct Double {
+pub(crate) struct Double {
     slots: Vec<Slot>,
+    /// The server's buffers, and whose turn it is with each.
     memory: Memory,
+    /// The requests' own pages, which nobody but the kernel sees.
+    pages: Memory,
     buffer_len_bytes: usize,
-    pub(super) transfer: Transfer,
+    pub(crate) transfer: Transfer,
     /// Announces each write before it delivers it.
-    pub(super) get_data: bool,
+    pub(crate) get_data: bool,
     /// What transfers read and write.
-    pub(super) files: Vec<Vec<u8>>,
+    pub(crate) files: Vec<Backing>,
     /// The most that one transfer moves.
-    pub(super) transfer_max_bytes: usize,
+    pub(crate) transfer_max_bytes: usize,
     queued: Vec<(u32, Command)>,
     completions: VecDeque<Completion>,
-    pub(super) work: VecDeque<Work>,
-    pub(super) answers: Vec<Answered>,
-    pub(super) batch: usize,
-    /// Refuse commands of this tag with this errno.
-    pub(super) refuse: Option<(u32, i32)>,
-    /// Cut the switch once the work is done, instead of aborting.
-    pub(super) kill_at_end: bool,
-    /// Operations that the kernel carried out.
-    pub(super) operations: Vec<Operation>,
+    pub(crate) work: VecDeque<Work>,
+    delivered: usize,
+    pub(crate) answers: Vec<Answered>,
+    pub(crate) batch: usize,
+    /// Refuse commands of this slot with this errno.
+    pub(crate) refuse: Option<(u32, i32)>,
+    /// Cut the switch once the work is done, instead of stopping the device.
+    pub(crate) kill_at_end: bool,
+    sleepers: Vec<Sleeper>,
+    bell: Option<Bell>,
+    /// How long it waits for a task to go on; then it cuts the switch.
+    pub(crate) patience: Duration,
+    /// Operations that were carried out.
+    #[cfg(test)]
+    pub(crate) operations: Vec<Operation>,
     enters: u64,
 }
 
 impl Double {
-    pub(super) fn new(depth: u16, buffer_len_bytes: usize) -> Self {
-        let slot = || Slot {
-            armed: false,
-            busy: false,
-            descriptor: IoDesc::default(),
-            data: Vec::new(),
-            registered: false,
-        };
-        Self {
-            slots: (0..depth).map(|_| slot()).collect(),
-            memory: Memory::new(depth, buffer_len_bytes as u32).unwrap(),
-            buffer_len_bytes,
+    /// A device with one queue, whose buffers are as long as its largest request.
+    ///
+    /// # Errors
+    /// As mmap(2).
+    pub(crate) fn new(depth: u16, buffer_len_bytes: u32) -> io::Result<Self> {
+        Ok(Self {
+            slots: (0..depth).map(|_| Slot::default()).collect(),
+            memory: Memory::new(depth, buffer_len_bytes)?,
+            pages: Memory::new(depth, buffer_len_bytes)?,
+            buffer_len_bytes: buffer_len_bytes as usize,
             transfer: Transfer::Copy,
             get_data: false,
             files: Vec::new(),
@@ -89,139 +112,58 @@ impl Double {
             queued: Vec::new(),
             completions: VecDeque::new(),
             work: VecDeque::new(),
+            delivered: 0,
             answers: Vec::new(),
             batch: usize::MAX,
             refuse: None,
             kill_at_end: false,
+            sleepers: Vec::new(),
+            bell: None,
+            patience: Duration::from_secs(10),
+            #[cfg(test)]
             operations: Vec::new(),
             enters: 0,
+        })
+    }
+
+    /// A worker that serves this device, with nothing fetched.
+    pub(crate) fn worker(self, queue: u16, counters: Arc<QueueCounters>) -> Worker<Self> {
+        let transfer = self.transfer;
+        let tags = TagSet::all(self.slots.len() as u16);
+        let lane = Lane {
+            queue,
+            tags,
+            fetches: tags,
+            first_slot: 0,
+            transfer,
+            counters,
+            ignores_data: false,
+            extents: false,
+        };
+        Worker::with_port(self, vec![lane])
+    }
+
+    /// Lets a worker serve all of the work, and gives the answers in the order in which they came. Work
+    /// that is not among them was never answered.
+    ///
+    /// # Errors
+    /// [`QueueError`] other than the kill that ends a wait without hope.
+    pub(crate) fn run(
+        self,
+        counters: Arc<QueueCounters>,
+        serve: impl FnOnce(&mut Worker<Self>) -> Result<(), QueueError>,
+    ) -> Result<Vec<Answered>, QueueError> {
+        let mut worker = self.worker(0, counters);
+        match worker.fetch_all().and_then(|()| serve(&mut worker)) {
+            Ok(()) | Err(QueueError::Killed { .. }) => Ok(std::mem::take(&mut worker.port.answers)),
+            Err(error) => Err(error),
         }
-    }
-
-    /// The kernel's own access to a buffer: whole, for the double may copy more than a request needs.
-    fn fill(&mut self, slot: usize, start: usize, bytes: &[u8]) {
-        assert!(
-            self.memory.copy_in(slot as u32, start, bytes),
-            "the buffer of slot {slot} is not to be had"
-        );
-    }
-
-    fn see(&mut self, slot: usize, start: usize, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        assert!(
-            self.memory.copy_out(slot as u32, start, &mut bytes),
-            "the buffer of slot {slot} is not to be had"
-        );
-        bytes
-    }
-
-    fn is_write(&self, slot: usize) -> bool {
-        self.slots[slot].descriptor.op_flags & 0xff == 1
     }
 
     fn complete(&mut self, slot: usize, result: i32) {
         self.slots[slot].armed = false;
         self.memory.gates.leave_kernel(slot as u32);
         self.completions.push_back(Completion::Slot { slot: slot as u32, result });
-    }
-
-    fn take_commands(&mut self) {
-        for (slot, command) in std::mem::take(&mut self.queued) {
-            let index = slot as usize;
-            if let Some((_, errno)) = self.refuse.filter(|(refused, _)| *refused == slot) {
-                self.complete(index, -errno);
-                continue;
-            }
-            match command {
-                Command::Fetch => {
-                    assert!(!self.slots[index].busy, "FETCH of a tag that owes an answer");
-                }
-                Command::GetData => {
-                    assert!(self.get_data && self.is_write(index), "nobody asked for a buffer");
-                    let data = self.slots[index].data.clone();
-                    self.fill(index, 0, &data);
-                    self.complete(index, 0);
-                }
-                Command::CommitAndFetch { result, append_sector } => {
-                    let slot = &mut self.slots[index];
-                    assert!(std::mem::take(&mut slot.busy), "COMMIT of a tag without a request");
-                    assert!(!slot.registered, "COMMIT while the pages are registered");
-                    let data = match self.transfer {
-                        Transfer::Copy => self.see(index, 0, self.buffer_len_bytes),
-                        _ => std::mem::take(&mut slot.data),
-                    };
-                    let tag = index as u16;
-                    self.answers.push(Answered { tag, result, append_sector, data });
-                }
-            }
-        }
-    }
-
-    fn deliver(&mut self) {
-        for _ in 0..self.batch {
-            let free = self.slots.iter().position(|slot| slot.armed && !slot.busy);
-            let Some(index) = free else { return };
-            let Some(work) = self.work.pop_front() else { return };
-            let slot = &mut self.slots[index];
-            slot.descriptor = work.descriptor;
-            slot.busy = true;
-            let is_write = work.descriptor.op_flags & 0xff == 1;
-            let announced = self.get_data && is_write;
-            if self.transfer == Transfer::Copy && !announced {
-                self.fill(index, 0, &work.data);
-            } else {
-                let len = if is_write { 0 } else { (work.descriptor.nr_sectors as usize) << 9 };
-                slot.data = work.data;
-                slot.data.resize(slot.data.len().max(len.min(self.buffer_len_bytes)), 0xee);
-            }
-            self.complete(index, i32::from(announced));
-        }
-    }
-
-    fn abort(&mut self) {
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].armed {
-                self.complete(slot, -libc::ENODEV);
-            }
-        }
-    }
-
-    /// Carries an operation out.
-    fn operate(&mut self, slot: usize, operation: Operation) -> i32 {
-        self.operations.push(operation);
-        let Operation::Transfer {
-            write, file, offset_bytes, start_bytes, len_bytes, register, ..
-        } = operation
-        else {
-            if operation == Operation::Register {
-                assert!(!self.slots[slot].registered, "registered twice");
-                self.slots[slot].registered = true;
-            }
-            return if matches!(operation, Operation::Sleep { .. }) { -libc::ETIME } else { 0 };
-        };
-        let registered = matches!(self.transfer, Transfer::Registered { .. });
-        if register {
-            assert!(registered && !self.slots[slot].registered, "registered twice");
-            self.slots[slot].registered = true;
-        }
-        if matches!(self.transfer, Transfer::Registered { auto: false, .. })
-            && !self.slots[slot].registered
-        {
-            return -libc::EFAULT;
-        }
-        let mut file_bytes = std::mem::take(&mut self.files[file as usize]);
-        let offset = (offset_bytes as usize).min(file_bytes.len());
-        let start = start_bytes as usize;
-        let len = (len_bytes as usize).min(self.transfer_max_bytes).min(file_bytes.len() - offset);
-        let in_file = &mut file_bytes[offset..offset + len];
-        match (write, registered) {
-            (true, true) => in_file.copy_from_slice(&self.slots[slot].data[start..start + len]),
-            (true, false) => in_file.copy_from_slice(&self.see(slot, start, len)),
-            (false, true) => self.slots[slot].data[start..start + len].copy_from_slice(in_file),
-            (false, false) => self.fill(slot, start, in_file),
-        }
-        self.files[file as usize] = file_bytes;
-        len as i32
     }
 }
 
@@ -240,14 +182,9 @@ impl Port for Double {
         self.enters += 1;
         self.take_commands();
         if want > 0 && self.completions.is_empty() {
-            if self.work.is_empty() {
-                if self.kill_at_end {
-                    self.completions.push_back(Completion::Watch);
-                } else {
-                    self.abort();
-                }
-            } else {
-                self.deliver();
+            self.deliver();
+            if self.completions.is_empty() {
+                self.wait()?;
             }
             assert!(!self.completions.is_empty(), "the worker waits for ever");
         }
@@ -277,15 +214,12 @@ impl Port for Double {
 
     fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
         assert!(self.memory.gates.is_queues(slot) && self.slots[slot as usize].busy);
-        let index = slot as usize;
-        let mut data = std::mem::take(&mut self.slots[index].data);
-        assert_eq!(to_request, !self.is_write(index), "the wrong direction is EACCES");
+        assert_eq!(to_request, !self.brings_data(slot as usize), "the wrong direction is EACCES");
         if to_request {
-            data[..len_bytes].copy_from_slice(&self.see(index, 0, len_bytes));
+            self.unmap(slot as usize, len_bytes);
         } else {
-            self.fill(index, 0, &data[..len_bytes]);
+            self.map(slot as usize, len_bytes);
         }
-        self.slots[index].data = data;
         Ok(())
     }
 
@@ -298,8 +232,18 @@ impl Port for Double {
     }
 
     fn start(&mut self, slot: u32, index: u8, operation: Operation) -> io::Result<()> {
+        self.check_operation(operation)?;
         assert!(self.memory.gates.enter_kernel(slot, Holder::Task), "an operation out of turn");
-        let result = self.operate(slot as usize, operation);
+        #[cfg(test)]
+        self.operations.push(operation);
+        if let Operation::Sleep { duration } = operation {
+            self.sleepers.push(Sleeper::new(slot, index, duration));
+            return Ok(());
+        }
+        let result = match self.operate(slot as usize, operation) {
+            Ok(moved) => i32::try_from(moved).unwrap_or(i32::MAX),
+            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+        };
         self.memory.gates.leave_kernel(slot);
         self.completions.push_back(Completion::Operation { slot, index, result });
         Ok(())
@@ -318,7 +262,7 @@ impl Port for Double {
         self.memory.pass_to(slot, holder)
     }
 
-    fn arm_wake(&mut self, _: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(())
+    fn arm_wake(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Bell::arm(&mut self.bell, fd)
     }
 }

@@ -120,7 +120,7 @@ fn read(start_sector: u64, nr_sectors: u32) -> Work {
 }
 
 fn worker(work: Vec<Work>) -> Worker<Beside> {
-    let mut double = Double::new(1, BUFFER);
+    let mut double = Double::new(1, BUFFER as u32).unwrap();
     double.transfer = Transfer::UserCopy;
     let (transfer, tags) = (double.transfer, TagSet::all(1));
     let sent = |work: &Work| {

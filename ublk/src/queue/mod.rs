@@ -23,12 +23,8 @@
 //! # }
 //! ```
 //!
-//! A worker cannot leave its thread:
-//!
-//! ```compile_fail
-//! fn must_be_send<T: Send>() {}
-//! must_be_send::<ublk::queue::Worker>();
-//! ```
+//! A worker cannot leave its thread, nor a request's bytes their request; what must not compile is kept in
+//! `soundness.rs`.
 //!
 //! The loop costs one `io_uring_enter` per batch of requests, and no allocation, lock or timer.
 
@@ -36,6 +32,7 @@ mod affinity;
 mod answer;
 mod counters;
 mod descriptor;
+pub(crate) mod double;
 mod error;
 mod execute;
 mod histogram;
@@ -51,7 +48,7 @@ mod ticket;
 mod worker;
 
 #[cfg(test)]
-mod double;
+mod hostile_tests;
 #[cfg(test)]
 mod metadata_tests;
 #[cfg(test)]
@@ -72,6 +69,7 @@ pub use port::{KernelPort, Port};
 pub use request::Request;
 pub use task::AsyncRequest;
 pub use ticket::QueueTicket;
+pub(crate) use ticket::transfer;
 pub use worker::Worker;
 
 pub use crate::sys::lane::{TagSet, Transfer};

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::double::{Answered, Double, Work};
-use super::worker::Lane;
 use super::*;
 use crate::target::{Capabilities, CommitDecision, Finished, Op, RamTarget, Target};
 use crate::uapi::IoDesc;
 
 const BUFFER: usize = 64 << 10;
+/// Of random requests: Miri needs a second for what takes a millisecond.
+const REQUESTS_MAX: usize = if cfg!(miri) { 12 } else { 200 };
+const CASES: u32 = if cfg!(miri) { 2 } else { 64 };
 const DISK: u64 = 1 << 20;
 
 fn work(op_flags: u32, start_sector: u64, nr_sectors: u32) -> Work {
@@ -29,28 +31,12 @@ fn run(
     adjust: impl FnOnce(&mut Double),
 ) -> (Result<(), QueueError>, Vec<Answered>, CounterSnapshot) {
     let counters = Arc::new(QueueCounters::default());
-    let mut double = Double::new(depth, BUFFER);
+    let mut double = Double::new(depth, BUFFER as u32).unwrap();
     double.work.extend(work);
     adjust(&mut double);
-    let mut worker = worker(double, 3, depth, Arc::clone(&counters));
+    let mut worker = double.worker(3, Arc::clone(&counters));
     let ended = worker.fetch_all().and_then(|()| worker.serve(target));
     (ended, std::mem::take(&mut worker.port.answers), counters.snapshot())
-}
-
-fn worker(double: Double, queue: u16, depth: u16, counters: Arc<QueueCounters>) -> Worker<Double> {
-    let transfer = double.transfer;
-    let tags = TagSet::all(depth);
-    let lane = Lane {
-        queue,
-        tags,
-        fetches: tags,
-        first_slot: 0,
-        transfer,
-        counters,
-        ignores_data: false,
-        extents: false,
-    };
-    Worker::with_port(double, vec![lane])
 }
 
 fn disk() -> RamTarget {
@@ -248,9 +234,9 @@ fn an_answer_that_is_held_back_comes_after_the_next_one_or_before_the_queue_wait
 #[test]
 fn a_dropped_request_is_answered_with_eio() {
     let counters = Arc::new(QueueCounters::default());
-    let mut double = Double::new(2, BUFFER);
+    let mut double = Double::new(2, BUFFER as u32).unwrap();
     double.work.extend([work(0, 0, 1), work(0, 1, 1)]);
-    let mut queue = worker(double, 0, 2, counters);
+    let mut queue = double.worker(0, counters);
     queue.fetch_all().unwrap();
     drop(queue.next_request().unwrap());
     let request = queue.next_request().unwrap().unwrap();
@@ -263,16 +249,16 @@ fn a_dropped_request_is_answered_with_eio() {
 
 #[test]
 fn a_refused_fetch_is_an_error_before_the_queue_counts_as_armed() {
-    let mut double = Double::new(2, BUFFER);
+    let mut double = Double::new(2, BUFFER as u32).unwrap();
     double.refuse = Some((1, libc::EBUSY));
-    let mut queue = worker(double, 0, 2, Arc::default());
+    let mut queue = double.worker(0, Arc::default());
     let refused = queue.fetch_all().unwrap_err();
     assert_eq!(refused.to_string(), "queue 0, tag 1: the kernel refused the fetch with errno 16");
 }
 
 #[test]
 fn a_tag_can_be_left_out_and_fetched_later_but_not_twice() {
-    let mut worker = worker(Double::new(2, BUFFER), 0, 2, Arc::default());
+    let mut worker = Double::new(2, BUFFER as u32).unwrap().worker(0, Arc::default());
     worker.fetch(0).unwrap();
     assert!(matches!(worker.fetch(0), Err(QueueError::Tag { tag: 0, .. })));
     worker.fetch_all().unwrap();
@@ -281,7 +267,7 @@ fn a_tag_can_be_left_out_and_fetched_later_but_not_twice() {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 64, failure_persistence: None, ..ProptestConfig::default()
+        cases: CASES, failure_persistence: None, ..ProptestConfig::default()
     })]
 
     /// Whatever is asked for, in whatever batches: each request is answered once, and the queue ends.
@@ -291,7 +277,7 @@ proptest! {
         depth in 1..32_u16,
         batch in 1..40_usize,
         requests in prop::collection::vec(
-            (any::<u8>().prop_map(|op| op % 7), 0..3000_u64, 0..160_u32), 0..200,
+            (any::<u8>().prop_map(|op| op % 7), 0..3000_u64, 0..160_u32), 0..REQUESTS_MAX,
         ),
     ) {
         let count = requests.len();
@@ -333,9 +319,9 @@ fn latencies_are_counted_by_class_and_only_where_they_are_wanted() {
         [(QueueCounters::with_latency(), true), (QueueCounters::default(), false)]
     {
         let counters = Arc::new(counters);
-        let mut double = Double::new(2, BUFFER);
+        let mut double = Double::new(2, BUFFER as u32).unwrap();
         double.work.extend(requests.iter().cloned());
-        let mut queue = worker(double, 0, 2, Arc::clone(&counters));
+        let mut queue = double.worker(0, Arc::clone(&counters));
         queue.fetch_all().and_then(|()| queue.serve(&slow)).unwrap();
         assert_eq!(counters.snapshot().reads, 2);
         let Some(seen) = counters.latency().map(LatencyHistogram::snapshot) else {

@@ -44,7 +44,7 @@ pub struct QueueTicket {
 }
 
 /// How bytes move on a device with those features.
-fn transfer(features: Features) -> Transfer {
+pub(crate) fn transfer(features: Features) -> Transfer {
     let has = |feature| features.contains(feature);
     let user_copy = has(Features::USER_COPY);
     let auto = has(Features::AUTO_BUF_REG);

@@ -1,8 +1,13 @@
 //! What the threads of a server tell each other: which queues are armed, which have ended and why, and
 //! whether somebody wants the server to stop.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
+#[cfg(not(loom))]
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+#[cfg(loom)]
+use loom::sync::{Condvar, Mutex, MutexGuard};
 
 use thiserror::Error;
 
@@ -230,7 +235,7 @@ impl StopHandle {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -294,5 +299,85 @@ mod tests {
         shared.ended(1, None);
         assert_eq!(shared.wait_wake(Some(LONG)), Some(Wake::DeviceStopped));
         assert!(shared.wait_all_ended(LONG));
+    }
+}
+
+/// `RUSTFLAGS="--cfg loom" cargo test -p ublk --lib loom_tests`
+///
+/// In loom's time no timeout is ever over: a wait that misses its word hangs, and loom calls that a
+/// deadlock.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::thread;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(1000);
+
+    fn shared(queues: usize) -> Arc<Shared> {
+        let shared = Arc::new(Shared::default());
+        shared.expect_queues(queues);
+        shared
+    }
+
+    #[test]
+    fn a_start_hears_of_the_last_queue() {
+        loom::model(|| {
+            let shared = shared(2);
+            let queues: Vec<_> = (0..2)
+                .map(|index| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || shared.armed(index))
+                })
+                .collect();
+            assert!(matches!(shared.wait_startup(LONG), Some(Startup::AllArmed)));
+            queues.into_iter().for_each(|queue| queue.join().unwrap());
+        });
+    }
+
+    /// Somebody stops the server while a queue fails: one of both is told, and the failure is not lost.
+    #[test]
+    fn a_start_that_ends_badly_says_why() {
+        loom::model(|| {
+            let shared = shared(1);
+            let queue = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    shared.armed(0);
+                    shared.ended(0, Some(QueueError::Killed { queue: 0 }.into()));
+                })
+            };
+            let stop = StopHandle(Arc::clone(&shared));
+            let stopper = thread::spawn(move || stop.request_stop());
+            let told = shared.wait_startup(LONG);
+            queue.join().unwrap();
+            stopper.join().unwrap();
+            let kept = shared.take_failures().len();
+            match told {
+                Some(Startup::Failed(_)) => assert_eq!(kept, 0),
+                Some(Startup::AllArmed | Startup::StopRequested) => assert_eq!(kept, 1),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(shared.wait_wake(None), Some(Wake::QueueFailed));
+        });
+    }
+
+    #[test]
+    fn a_server_hears_of_a_stop_and_of_its_queues_end() {
+        loom::model(|| {
+            let shared = shared(1);
+            let stop = StopHandle(Arc::clone(&shared));
+            let stopper = thread::spawn(move || stop.request_stop());
+            let queue = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.ended(0, None))
+            };
+            let wake = shared.wait_wake(None);
+            assert!(matches!(wake, Some(Wake::StopRequested | Wake::DeviceStopped)), "{wake:?}");
+            assert!(shared.wait_all_ended(LONG));
+            assert!(shared.running().is_empty());
+            stopper.join().unwrap();
+            queue.join().unwrap();
+        });
     }
 }

@@ -61,8 +61,9 @@ impl TagBuffers {
         if total == 0 || len == 0 {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        // NORESERVE: depth times the largest request is rarely all used at once.
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // Depth times the largest request is rarely all used at once. Miri knows no such flag.
+        let no_reserve = if cfg!(miri) { 0 } else { libc::MAP_NORESERVE };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | no_reserve;
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory of ours.
         let base = unsafe {
             libc::mmap(ptr::null_mut(), total, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)

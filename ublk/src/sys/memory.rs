@@ -1,4 +1,4 @@
-//! Buffers and gates without a ring: what a double of the kernel plays on, under the same rules.
+//! Buffers and gates without a ring: what a double of the driver plays on, under the same rules.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -61,14 +61,21 @@ impl Memory {
         self.with(slot, start + bytes.len(), |buffer| bytes.copy_from_slice(&buffer[start..]))
     }
 
-    fn with(&mut self, slot: u32, len_bytes: usize, see: impl FnOnce(&mut [u8])) -> bool {
+    /// Shows a slot's first bytes to the kernel, which is whoever calls this. False where it is a task's turn, or
+    /// there are not so many.
+    pub(crate) fn with(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        see: impl FnOnce(&mut [u8]),
+    ) -> bool {
         if !self.gates.is_with_kernel(slot) && !self.gates.is_queues(slot) {
             return false;
         }
         let Ok(index) = u16::try_from(slot) else { return false };
         let Some(mut place) = self.buffers.place(index, len_bytes) else { return false };
         // SAFETY: mapped and initialised. With the kernel, which is whoever calls this, or with the queue: in both turns
-        // no task looks; a slice of `buffer` would borrow `self`. The closures above only copy.
+        // no task looks. A slice of `buffer` would borrow `self`, and so does this one; `see` cannot keep it.
         see(unsafe { place.as_mut() });
         true
     }

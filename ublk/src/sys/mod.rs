@@ -15,7 +15,6 @@ pub mod elements;
 pub(crate) mod gate;
 pub(crate) mod harmless;
 pub(crate) mod lane;
-#[cfg(test)]
 pub(crate) mod memory;
 pub mod metadata_attr;
 pub(crate) mod provided;

@@ -70,3 +70,23 @@ pub enum ZoneCondition {
     /// Can be neither read nor written.
     Offline = 15,
 }
+
+impl ZoneCondition {
+    /// All of them, in order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::NotWritePointer,
+        Self::Empty,
+        Self::ImplicitOpen,
+        Self::ExplicitOpen,
+        Self::Closed,
+        Self::ReadOnly,
+        Self::Full,
+        Self::Offline,
+    ];
+
+    /// The condition with that number, or `None` where no kernel here defines one.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|condition| *condition as u8 == code)
+    }
+}

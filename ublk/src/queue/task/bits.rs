@@ -1,5 +1,5 @@
-//! The hand-over of an inbox, without its bell: threads set bits, one thread takes them, and exactly the
-//! first of those who set one since the last taking is told to ring. Small enough for loom to try every
+//! The hand-over of an inbox, whatever its bell is: threads set bits, one thread takes them, and exactly the
+//! first of those who set one since the last taking rings. Small enough for loom to try every
 //! interleaving of it.
 
 #[cfg(not(loom))]
@@ -21,17 +21,20 @@ impl Bits {
         Self { words, rung: AtomicBool::new(false) }
     }
 
-    /// Adds a slot. Whether the taker has to be told.
-    #[must_use]
-    pub(super) fn set(&self, slot: u32) -> bool {
-        let Some(word) = self.words.get(slot as usize / 64) else { return false };
+    /// Adds a slot, and rings unless somebody else has since the last taking.
+    pub(super) fn leave(&self, slot: u32, ring: impl FnOnce()) {
+        let Some(word) = self.words.get(slot as usize / 64) else { return };
         word.fetch_or(1 << (slot % 64), Ordering::Release);
         // After the bit: whoever takes and clears the flag before this swap is told again.
-        !self.rung.swap(true, Ordering::AcqRel)
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            ring();
+        }
     }
 
-    /// Takes every slot out.
-    pub(super) fn take_all(&self, mut look: impl FnMut(u32)) {
+    /// Takes every slot out, once the bell is silent.
+    pub(super) fn take_all(&self, hush: impl FnOnce(), mut look: impl FnMut(u32)) {
+        // First the bell: a slot that is added after the look rings it again.
+        hush();
         // Before the bits: one that is set behind our back then rings anew.
         self.rung.swap(false, Ordering::AcqRel);
         for (index, word) in self.words.iter().enumerate() {
@@ -52,51 +55,55 @@ mod tests {
     #[test]
     fn each_slot_comes_out_once_and_only_the_first_rings() {
         let bits = Bits::new(65);
-        assert!(bits.set(64) && !bits.set(0) && !bits.set(64));
+        let rings = std::cell::Cell::new(0);
+        let leave = |slot| bits.leave(slot, || rings.set(rings.get() + 1));
+        leave(64);
+        leave(0);
+        leave(64);
+        assert_eq!(rings.get(), 1);
         let mut seen = vec![];
-        bits.take_all(|slot| seen.push(slot));
-        bits.take_all(|slot| seen.push(slot));
+        bits.take_all(|| rings.set(0), |slot| seen.push(slot));
+        bits.take_all(|| (), |slot| seen.push(slot));
         assert_eq!(seen, [0, 64]);
-        assert!(bits.set(1));
-        assert!(!bits.set(1000));
+        leave(1);
+        leave(1000);
+        assert_eq!(rings.get(), 1);
     }
 }
 
-/// `RUSTFLAGS="--cfg loom" cargo test -p ublk --lib --release bits`
+/// `RUSTFLAGS="--cfg loom" cargo test -p ublk --lib loom_tests`
 #[cfg(all(test, loom))]
 mod loom_tests {
     use loom::sync::Arc;
-    use loom::sync::atomic::AtomicU32;
     use loom::thread;
 
     use super::*;
 
-    /// However a setter and the taker interleave: a slot that was not taken out has rung, and that ring
-    /// is still to be answered.
+    /// However setters and the taker interleave: what was not taken out has rung, and the bell still
+    /// rings.
     #[test]
     fn no_word_is_lost() {
         loom::model(|| {
             let bits = Arc::new(Bits::new(2));
-            let rings = Arc::new(AtomicU32::new(0));
+            // An eventfd: written it rings, read it is silent.
+            let bell = Arc::new(AtomicBool::new(false));
             let setters: Vec<_> = (0..2)
                 .map(|slot| {
-                    let (bits, rings) = (Arc::clone(&bits), Arc::clone(&rings));
+                    let (bits, bell) = (Arc::clone(&bits), Arc::clone(&bell));
                     thread::spawn(move || {
-                        if bits.set(slot) {
-                            rings.fetch_add(1, Ordering::SeqCst);
-                        }
+                        bits.leave(slot, || bell.store(true, Ordering::SeqCst));
                     })
                 })
                 .collect();
+            let hush = || bell.store(false, Ordering::SeqCst);
             let mut taken = 0_u32;
-            bits.take_all(|slot| taken |= 1 << slot);
+            bits.take_all(hush, |slot| taken |= 1 << slot);
             for setter in setters {
                 setter.join().unwrap();
             }
-            let rung = rings.load(Ordering::SeqCst);
             if taken != 3 {
-                assert!(rung > 0, "a slot is left and nobody rang");
-                bits.take_all(|slot| taken |= 1 << slot);
+                assert!(bell.load(Ordering::SeqCst), "a slot is left and the bell is silent");
+                bits.take_all(hush, |slot| taken |= 1 << slot);
             }
             assert_eq!(taken, 3);
         });

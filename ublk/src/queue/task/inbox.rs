@@ -31,16 +31,17 @@ impl Inbox {
 
     /// Gives every slot that was left word of since the last time.
     pub(super) fn empty(&self, look: impl FnMut(u32)) {
-        // First the bell: a bit that is set after the look rings it again.
-        let _ = self.bell.read();
-        self.bits.take_all(look);
+        let hush = || {
+            let _ = self.bell.read();
+        };
+        self.bits.take_all(hush, look);
     }
 
     fn leave(&self, slot: u32) {
-        if self.bits.set(slot) {
+        self.bits.leave(slot, || {
             // A counter that is full is one that rings already.
             let _ = self.bell.write(1);
-        }
+        });
     }
 }
 

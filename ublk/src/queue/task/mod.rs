@@ -34,6 +34,9 @@ struct Place<F> {
     io: Rc<TaskIo>,
     waker: Waker,
     future: Pin<Box<Option<F>>>,
+    /// Whether there is one. Not asked of the future: a future may hold `&mut` to parts of itself, and a
+    /// look at it from outside would be an alias of them. (Miri found it.)
+    running: bool,
     /// The request, while there is one.
     descriptor: Option<Descriptor>,
     /// Decided, but the kernel still has an operation of it.
@@ -61,6 +64,7 @@ impl<F: Future<Output = Outcome>> Tasks<F> {
                 io: Rc::new(TaskIo::new(buffer)),
                 waker: Waker::from(Arc::new(waker)),
                 future: Box::pin(None),
+                running: false,
                 descriptor: None,
                 outcome: None,
             });
@@ -105,7 +109,10 @@ impl<F: Future<Output = Outcome>> Tasks<F> {
         place.outcome = None;
         // The target's own code may run, and panic, before there is a future.
         match catch_unwind(AssertUnwindSafe(|| make(request))) {
-            Ok(future) => place.future.as_mut().set(Some(future)),
+            Ok(future) => {
+                place.future.as_mut().set(Some(future));
+                place.running = true;
+            }
             Err(panic) => {
                 std::mem::forget(panic);
                 worker.lane(slot).counters.panicked();
@@ -145,7 +152,7 @@ impl<F: Future<Output = Outcome>> Tasks<F> {
     fn poll<P: Port>(&mut self, worker: &mut Worker<P>, slot: u32) -> Result<(), QueueError> {
         let place = &mut self.places[slot as usize];
         loop {
-            if place.outcome.is_none() && place.future.is_some() {
+            if place.outcome.is_none() && place.running {
                 place.poll_once(worker, slot);
             }
             if !place.start_wanted(worker, slot) {
@@ -182,6 +189,7 @@ impl<F: Future<Output = Outcome>> Place<F> {
                 None
             }
         };
+        self.running = false;
         let dropped = catch_unwind(AssertUnwindSafe(|| future.as_mut().set(None)));
         if let Err(panic) = dropped {
             std::mem::forget(panic);

@@ -1,8 +1,12 @@
 //! A rule: when something goes wrong, and what.
 
 use std::ops::RangeInclusive;
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
 
 use crate::uapi::{Op, SECTOR_BYTES};
 
@@ -235,5 +239,28 @@ mod tests {
             let struck = drawn.iter().flatten().count() as f64 / 4000.0;
             prop_assert!((struck - probability).abs() < 0.05, "{struck} instead of {probability}");
         }
+    }
+}
+
+/// `RUSTFLAGS="--cfg loom" cargo test -p ublk --lib loom_tests`
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn queues_together_strike_no_more_often_than_the_rule_says() {
+        loom::model(|| {
+            let rule = Arc::new(FaultRule::new(Fault::Never).times(1));
+            let other = {
+                let rule = Arc::clone(&rule);
+                thread::spawn(move || rule.draw(0).is_some())
+            };
+            let here = rule.draw(0).is_some();
+            assert!(here != other.join().unwrap(), "once, by one of both");
+            assert_eq!(rule.struck(), 1);
+        });
     }
 }
