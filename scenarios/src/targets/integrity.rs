@@ -111,9 +111,10 @@ pub(super) fn supported() -> Result<(), Stop> {
 
 /// A disk with metadata, and both from behind.
 pub(super) struct Disk {
+    // First, for a disk that is open holds its server's end up.
+    pub(super) device: BlockDevice,
     server: Server,
     pub(super) memory: Arc<Memory>,
-    pub(super) device: BlockDevice,
     pub(super) options: IntegrityOptions,
 }
 
