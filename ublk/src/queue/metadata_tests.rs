@@ -132,7 +132,16 @@ fn worker(work: Vec<Work>) -> Worker<Beside> {
     double.work.extend(work);
     let port = Beside { double, shape: Some(SHAPE), pages, fail: None };
     let counters = Arc::default();
-    let lane = Lane { queue: 0, tags, first_slot: 0, transfer, counters, ignores_data: false };
+    let lane = Lane {
+        queue: 0,
+        tags,
+        fetches: tags,
+        first_slot: 0,
+        transfer,
+        counters,
+        ignores_data: false,
+        extents: false,
+    };
     let mut worker = Worker::with_port(port, vec![lane]);
     worker.fetch_all().unwrap();
     worker

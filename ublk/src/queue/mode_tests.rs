@@ -51,7 +51,16 @@ fn double(transfer: Transfer, work: impl IntoIterator<Item = Work>) -> Double {
 fn worker(double: Double) -> Worker<Double> {
     let (transfer, tags) = (double.transfer, TagSet::all(4));
     let counters = Arc::default();
-    let lane = Lane { queue: 0, tags, first_slot: 0, transfer, counters, ignores_data: false };
+    let lane = Lane {
+        queue: 0,
+        tags,
+        fetches: tags,
+        first_slot: 0,
+        transfer,
+        counters,
+        ignores_data: false,
+        extents: false,
+    };
     let mut worker = Worker::with_port(double, vec![lane]);
     worker.fetch_all().unwrap();
     worker

@@ -11,7 +11,7 @@ use crate::sys::gate::{Holder, SharedBuffer};
 use crate::sys::lane::TagSet;
 use crate::sys::worker_ring::{Operation, WorkerRing};
 use crate::tag::Command;
-use crate::uapi::IoDesc;
+use crate::uapi::{IoDesc, ShmemAddr};
 
 /// What a [`Worker`](super::Worker) needs below it. A slot is a tag of one of the queues it serves.
 pub trait Port {
@@ -41,6 +41,27 @@ pub trait Port {
     /// # Errors
     /// As the character device says.
     fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()>;
+
+    /// Whether a request of that length can be reached in shared memory. Never, unless the port has some.
+    fn reaches_shared(&self, slot: u32, at: ShmemAddr, len_bytes: u64) -> bool {
+        let _ = (slot, at, len_bytes);
+        false
+    }
+
+    /// Copies between a slot's buffer and shared memory.
+    ///
+    /// # Errors
+    /// EFAULT for memory that is not there.
+    fn shared_copy(
+        &mut self,
+        slot: u32,
+        at: ShmemAddr,
+        len_bytes: usize,
+        to_request: bool,
+    ) -> io::Result<()> {
+        let _ = (slot, at, len_bytes, to_request);
+        Err(io::Error::from_raw_os_error(libc::EFAULT))
+    }
 
     /// The metadata of a slot's device; none without.
     fn metadata_shape(&self, slot: u32) -> Option<MetadataShape> {
@@ -174,6 +195,20 @@ impl Port for KernelPort {
 
     fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
         self.ring.user_copy(slot, len_bytes, to_request)
+    }
+
+    fn reaches_shared(&self, slot: u32, at: ShmemAddr, len_bytes: u64) -> bool {
+        self.ring.reaches_shared(slot, at, len_bytes)
+    }
+
+    fn shared_copy(
+        &mut self,
+        slot: u32,
+        at: ShmemAddr,
+        len_bytes: usize,
+        to_request: bool,
+    ) -> io::Result<()> {
+        self.ring.shared_copy(slot, at, len_bytes, to_request)
     }
 
     fn metadata_shape(&self, slot: u32) -> Option<MetadataShape> {

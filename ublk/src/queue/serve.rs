@@ -104,8 +104,7 @@ impl<P: Port> Worker<P> {
             let Some(descriptor) = self.begin(slot)? else { continue };
             let lane = self.lane_number(slot);
             let is_task = as_task(lane, &descriptor);
-            // Where pages are registered, a task's bytes stay where they are.
-            let stays = is_task && self.lanes[lane].is_registered();
+            let stays = is_task && self.lanes[lane].leaves_bytes(&descriptor);
             let brought = if stays {
                 self.bring_metadata(slot, &descriptor)?
             } else {

@@ -40,7 +40,16 @@ fn run(
 fn worker(double: Double, queue: u16, depth: u16, counters: Arc<QueueCounters>) -> Worker<Double> {
     let transfer = double.transfer;
     let tags = TagSet::all(depth);
-    let lane = Lane { queue, tags, first_slot: 0, transfer, counters, ignores_data: false };
+    let lane = Lane {
+        queue,
+        tags,
+        fetches: tags,
+        first_slot: 0,
+        transfer,
+        counters,
+        ignores_data: false,
+        extents: false,
+    };
     Worker::with_port(double, vec![lane])
 }
 

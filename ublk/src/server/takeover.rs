@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::builder::{ServerBuilder, StartError, Unstarted};
+use super::builder::{ServerBuilder, Unstarted};
 use super::live::Server;
 use super::shared::StopHandle;
+use super::start_error::StartError;
 use crate::ctrl::Control;
 use crate::device::{Device, DeviceError, Step, quiesce_and_wait};
 use crate::target::{Capabilities, Target};
@@ -100,7 +101,8 @@ impl Takeover {
         if self.replace {
             self.quiesce(&mut control)?;
         }
-        let device = Device::recover(control, self.id, self.wait)?;
+        let mut device = Device::recover(control, self.id, self.wait)?;
+        device.shares(self.builder.memories());
         let params = *device.params();
         self.check(&params)?;
         self.builder.launch(Unstarted::Left(device), params)

@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 
 /// Page-aligned, zeroed buffers for all tags of one queue: bytes, and after them room for metadata where there is some.
 ///
-/// Not `Send`: a queue and its memory belong to one thread.
+/// A place in them is no reference yet: who makes one of it has to know that nobody else has.
 #[derive(Debug)]
 pub(crate) struct TagBuffers {
     base: NonNull<u8>,
@@ -20,6 +20,12 @@ pub(crate) struct TagBuffers {
     metadata_len_bytes: usize,
     depth: u16,
 }
+
+// SAFETY: a mapping belongs to the process. This type only tells addresses; whoever makes a reference of one answers
+// for it, on whatever thread.
+unsafe impl Send for TagBuffers {}
+// SAFETY: as above.
+unsafe impl Sync for TagBuffers {}
 
 impl TagBuffers {
     /// Maps `depth` buffers of `len_bytes` each.

@@ -1,6 +1,7 @@
 //! Buffers and gates without a ring: what a double of the kernel plays on, under the same rules.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::buffers::TagBuffers;
 use super::gate::{Gates, Holder, SharedBuffer};
@@ -8,7 +9,7 @@ use super::gate::{Gates, Holder, SharedBuffer};
 /// The buffers of slots, and whose turn it is with each.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    buffers: Rc<TagBuffers>,
+    buffers: Arc<TagBuffers>,
     pub(crate) gates: Rc<Gates>,
 }
 
@@ -17,7 +18,7 @@ impl Memory {
         let gates = Rc::new(Gates::new(usize::from(slots)));
         // As much room for metadata as for bytes: more than any shape of it wants.
         let buffers = TagBuffers::map_with_metadata(slots, len_bytes, len_bytes)?;
-        Ok(Self { buffers: Rc::new(buffers), gates })
+        Ok(Self { buffers: Arc::new(buffers), gates })
     }
 
     /// A slot's bytes in the queue's turn.
@@ -75,7 +76,7 @@ impl Memory {
     /// A task's way to its slot's buffer.
     pub(crate) fn shared(&self, slot: u32) -> Option<SharedBuffer> {
         let index = u16::try_from(slot).ok()?;
-        Some(SharedBuffer::new(Rc::clone(&self.buffers), index, Rc::clone(&self.gates), slot))
+        Some(SharedBuffer::new(Arc::clone(&self.buffers), index, Rc::clone(&self.gates), slot))
     }
 
     /// Gives a slot's turn away, or back.

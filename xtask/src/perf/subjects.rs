@@ -78,7 +78,8 @@ const MODES: &[Mode] = &[
         name: "batch-user-copy",
         features: BATCH_IO | USER_COPY,
         ours: Some(&["--batch", "--mode", "user-copy"]),
-        kublk: Some(&["-b", "-u"]),
+        // It starts and then serves nothing.
+        kublk: None,
         libublk: None,
     },
     Mode {
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_can_do_every_mode_and_the_depth_comes_last() {
+    fn the_reference_can_do_nearly_every_mode_and_the_depth_comes_last() {
         let own = std::env::current_exe().unwrap();
         let programs = Programs {
             ublk: own.clone(),
@@ -202,7 +203,7 @@ mod tests {
             libublk: Some(own),
         };
         let subjects = all(&programs, 1);
-        assert!(MODES.iter().all(|mode| mode.kublk.is_some()));
+        assert!(MODES.iter().filter(|mode| mode.kublk.is_none()).count() <= 1);
         for subject in &subjects {
             if let Launch::Server { argv, .. } = &subject.launch {
                 assert!(argv.last().unwrap().ends_with('d') || argv.last().unwrap() == "--depth");

@@ -82,6 +82,7 @@ const MATRIX_ROWS: &[Row] = rows! {
     "io-desc-size-range" => "abi/add-dev-flag-arithmetic", "abi/io-desc-size";
     "zoned-copy-mode" => "abi/flag-constraint-matrix", "abi/planned-features-are-effective";
     "zoned-config" => "abi/flag-constraint-matrix";
+    "shared-memory-get-data" => "abi/shared-memory-and-get-data", "abi/flag-constraint-matrix";
     "get-data-without-copies" => "abi/flag-constraint-matrix", "abi/planned-features-are-effective";
     "batch-per-io-daemon" => "abi/flag-constraint-matrix";
     "batch-depth" => "abi/flag-constraint-matrix";

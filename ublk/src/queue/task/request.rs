@@ -11,6 +11,7 @@ use crate::queue::Descriptor;
 use crate::sys::lane::Transfer;
 use crate::sys::worker_ring::Operation;
 use crate::target::{Extent, Op};
+use crate::uapi::ShmemAddr;
 
 /// A request of an [`AsyncTarget`](crate::target::AsyncTarget).
 ///
@@ -23,6 +24,8 @@ pub struct AsyncRequest {
     pub(super) descriptor: Descriptor,
     pub(super) transfer: Transfer,
     pub(super) has_bytes: bool,
+    /// Its bytes stay in shared memory, there.
+    pub(super) shared: Option<ShmemAddr>,
     pub(super) metadata_len_bytes: usize,
     pub(super) queue: u16,
     pub(super) tag: u16,
@@ -67,7 +70,8 @@ impl AsyncRequest {
     ///
     /// # Errors
     /// EBUSY while one of its transfers is under way, or inside of another `with_bytes` of it; EOPNOTSUPP
-    /// where the device's data mode keeps bytes away from the server; ECANCELED after the request's end.
+    /// where the device's data mode keeps bytes away from the server, or leaves them in shared memory because the
+    /// target has [`extents`](crate::target::Capabilities::extents); ECANCELED after the request's end.
     pub fn with_bytes<R>(&self, see: impl FnOnce(&mut [u8]) -> R) -> io::Result<R> {
         if !self.io.is_turn(self.turn) {
             return Err(errno(libc::ECANCELED));
@@ -182,10 +186,10 @@ impl AsyncRequest {
     /// Whether the request's pages have yet to be registered before a transfer.
     pub(super) fn needs_registration(&self) -> bool {
         match self.transfer {
-            Transfer::Registered { auto, .. } => {
+            Transfer::Registered { auto, .. } if self.shared.is_none() => {
                 (!auto || self.descriptor.needs_registration) && !self.io.registered.get()
             }
-            Transfer::Copy | Transfer::UserCopy => false,
+            Transfer::Registered { .. } | Transfer::Copy | Transfer::UserCopy => false,
         }
     }
 
@@ -235,6 +239,7 @@ impl AsyncRequest {
             len_bytes: extent.len_bytes,
             dsync,
             register,
+            shared: self.shared,
         }))
     }
 

@@ -4,11 +4,12 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{WorkerRing, errno};
 use crate::sys::gate::{Holder, SharedBuffer};
 use crate::sys::retry_eintr;
-use crate::uapi::UserCopyPos;
+use crate::uapi::{ShmemAddr, UserCopyPos};
 
 impl WorkerRing {
     /// The first `len_bytes` of a slot's buffer; none while it is not the queue's turn, or where it is
@@ -46,13 +47,46 @@ impl WorkerRing {
     /// A task's way to the slot's buffer, which opens in its turn.
     pub(crate) fn shared_buffer(&self, slot: u32) -> Option<SharedBuffer> {
         let (lane, index) = self.lane_and_index(slot)?;
-        let buffers = Rc::clone(&self.lanes[lane].buffers);
+        let buffers = Arc::clone(&self.lanes[lane].buffers);
         Some(SharedBuffer::new(buffers, index, Rc::clone(&self.gates), slot))
     }
 
     /// Gives the slot's turn to its task, or takes it back; not while anything is under way.
     pub(crate) fn pass_to(&mut self, slot: u32, holder: Holder) -> bool {
         self.gates.pass_to(slot, holder)
+    }
+
+    /// Whether a slot's lane has that much of shared memory there.
+    pub(crate) fn reaches_shared(&self, slot: u32, at: ShmemAddr, len_bytes: u64) -> bool {
+        self.lane_and_index(slot)
+            .is_some_and(|(lane, _)| self.lanes[lane].shared(at, len_bytes).is_some())
+    }
+
+    /// Copies between shared memory and a slot's buffer.
+    ///
+    /// # Errors
+    /// EFAULT for memory that is not there, or not any more; EBUSY when it is not the queue's turn, EINVAL for more
+    /// than the buffer has.
+    pub(crate) fn shared_copy(
+        &mut self,
+        slot: u32,
+        at: ShmemAddr,
+        len_bytes: usize,
+        to_request: bool,
+    ) -> io::Result<()> {
+        let (lane, _) = self.lane_and_index(slot).ok_or_else(|| errno(libc::EINVAL))?;
+        let memory = self.lanes[lane].shared(at, len_bytes as u64).cloned();
+        let memory = memory.ok_or_else(|| errno(libc::EFAULT))?;
+        if !self.gates.is_queues(slot) {
+            return Err(errno(libc::EBUSY));
+        }
+        let buffer = self.buffer(slot, len_bytes).ok_or_else(|| errno(libc::EINVAL))?;
+        let offset_bytes = u64::from(at.offset);
+        if to_request {
+            memory.write(offset_bytes, buffer)
+        } else {
+            memory.read(offset_bytes, buffer)
+        }
     }
 
     /// Brings a request's bytes into its slot's buffer, or the buffer's into the request, through the
