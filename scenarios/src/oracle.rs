@@ -58,6 +58,12 @@ impl Reference {
         self.file.read_exact_at(bytes, offset_bytes).during("read the reference")
     }
 
+    /// Its file, which goes with it.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// Size in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

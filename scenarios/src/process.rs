@@ -52,6 +52,8 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Bytes of completed WRITEs.
     pub bytes_written: u64,
+    /// Requests found in shared memory.
+    pub shared: u64,
     /// `io_uring_enter` calls.
     pub enters: u64,
 }
@@ -329,6 +331,7 @@ fn sum_counters(text: &str) -> Result<Counters, Stop> {
         errors: sum("errors")?,
         bytes_read: sum("bytes_read")?,
         bytes_written: sum("bytes_written")?,
+        shared: sum("shared")?,
         enters: sum("enters")?,
     })
 }
@@ -340,7 +343,7 @@ mod tests {
     #[test]
     fn counters_are_summed_over_queues_and_none_may_be_missing() {
         let queue = r#"{"reads":1,"writes":2,"flushes":3,"fua_writes":0,"discards":0,
-            "write_zeroes":0,"errors":0,"bytes_read":512,"bytes_written":1024,"enters":9}"#;
+            "write_zeroes":0,"errors":0,"bytes_read":512,"bytes_written":1024,"shared":1,"enters":9}"#;
         let text = format!(r#"{{"counters":[{queue},{queue}]}}"#);
         let counters = sum_counters(&text).unwrap();
         assert_eq!((counters.reads, counters.bytes_written, counters.enters), (2, 2048, 18));

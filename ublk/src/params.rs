@@ -16,9 +16,10 @@ mod zoned;
 pub use devt::DeviceNumbers;
 pub use discard::DiscardLimits;
 pub use error::ParamsError;
-pub use integrity::{Checksum, IntegrityOptions};
 pub use segment::SegmentLimits;
 pub use zoned::ZoneParamsError;
+
+pub use crate::target::{Checksum, IntegrityOptions};
 
 use crate::target::{Capabilities, ZoneGeometry};
 use crate::uapi::{Features, ParamTypes, Params};
@@ -160,8 +161,9 @@ impl ParamsBuilder {
         self
     }
 
-    /// Metadata with each block. The device needs
-    /// [`Features::INTEGRITY`](crate::uapi::Features::INTEGRITY). Available since Linux 7.0.
+    /// Metadata with each interval of data, for a device with
+    /// [`Features::INTEGRITY`](crate::uapi::Features::INTEGRITY). A server asks its target for it
+    /// ([`Target::integrity`](crate::target::Target::integrity)). Available since Linux 7.0.
     #[must_use]
     pub fn integrity(mut self, options: IntegrityOptions) -> Self {
         self.integrity = Some(options);
@@ -193,7 +195,7 @@ impl ParamsBuilder {
             params = params.with_segment(limits.group()?);
         }
         if let Some(options) = self.integrity {
-            params = params.with_integrity(options.group(self.logical_block_bytes)?);
+            params = params.with_integrity(integrity::group(options, self.logical_block_bytes)?);
         }
         if let Some(geometry) = self.zoned {
             let (size, page) = (self.size_bytes, self.page_bytes);
@@ -215,6 +217,12 @@ pub(crate) fn check_features(params: &Params, features: Features) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Whether the metadata of a device with these parameters is what `options` say.
+pub(crate) fn is_group_of(params: &Params, options: IntegrityOptions) -> bool {
+    let logical_bytes = 1_u32.checked_shl(params.basic.logical_bs_shift.into()).unwrap_or(0);
+    integrity::group(options, logical_bytes).is_ok_and(|group| group == params.integrity)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod flags;
 mod info;
 mod options;
 mod refused;
+mod shared;
 mod sysfs;
 mod user;
 
@@ -28,5 +29,6 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     batch::SCENARIOS,
     options::SCENARIOS,
     refused::SCENARIOS,
+    shared::SCENARIOS,
     sysfs::SCENARIOS,
 ];

@@ -5,6 +5,7 @@
 
 mod asynchronous;
 mod kinds;
+mod shared;
 mod threads;
 
 use ublk::ctrl::Control;
@@ -15,7 +16,7 @@ use crate::context::Stop;
 
 /// The group, in the order in which it is run.
 pub const SCENARIOS: &[&[Scenario]] =
-    &[kinds::SCENARIOS, threads::SCENARIOS, asynchronous::SCENARIOS];
+    &[kinds::SCENARIOS, shared::SCENARIOS, threads::SCENARIOS, asynchronous::SCENARIOS];
 
 /// Skips unless the driver offers all of these.
 fn need(features: Features) -> Result<(), Stop> {

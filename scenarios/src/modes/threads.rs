@@ -6,6 +6,7 @@ use ublk::ctrl::Control;
 use ublk::device::{Device, DeviceSpec, StartProgress};
 use ublk::params::ParamsBuilder;
 use ublk::queue::Worker;
+use ublk::server::Server;
 use ublk::target::{RamTarget, Target};
 use ublk::uapi::Features;
 
@@ -13,6 +14,7 @@ use super::need;
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, Stop};
 use crate::data::scattered::{Setup, run};
+use crate::rig::{served, stop_served};
 use crate::scenario::Scenario;
 
 const FEWER: Scenario = Scenario {
@@ -53,6 +55,41 @@ const BATCH_FEWER: Scenario = Scenario {
     ..Scenario::SERVER
 };
 
+const BATCH_MORE: Scenario = Scenario {
+    id: "modes/batch-one-queue-on-four-threads",
+    title: "four threads serve one queue in batches, whichever tag comes to which, and keep scattered I/O",
+    covers: &["S4", "S13"],
+    budget: BudgetClass::Long,
+    run: |context| {
+        need(Features::BATCH_IO)?;
+        let options = &["--threads", "4", "--batch"];
+        run(context, Setup { target: "ram", queues: 1, depth: 64, block_bytes: 512, options })
+    },
+    ..Scenario::SERVER
+};
+
+const BATCH_MORE_FILE: Scenario = Scenario {
+    id: "modes/batch-two-queues-on-six-threads",
+    title: "six threads serve two queues of a file target in batches with pages registered by hand, and keep scattered I/O",
+    covers: &["S4", "S13"],
+    budget: BudgetClass::Long,
+    run: |context| {
+        need(Features::BATCH_IO)?;
+        let options = &["--threads", "6", "--batch", "--mode", "zero-copy"];
+        run(context, Setup { target: "file", queues: 2, depth: 32, block_bytes: 512, options })
+    },
+    ..Scenario::SERVER
+};
+
+const BATCH_ALL: Scenario = Scenario {
+    id: "modes/batch-threads-are-all-asked",
+    title: "of four threads that wait for one queue's tags in batches, no request goes to two, and none is the only one \
+            that is asked",
+    covers: &["S4"],
+    run: all_are_asked,
+    ..Scenario::SERVER
+};
+
 const DEVICES: Scenario = Scenario {
     id: "modes/two-devices-on-one-thread",
     title: "one thread serves two devices, each with its own bytes",
@@ -61,9 +98,85 @@ const DEVICES: Scenario = Scenario {
     ..Scenario::SERVER
 };
 
-pub(super) const SCENARIOS: &[Scenario] = &[FEWER, MORE, BATCH_FEWER, DEVICES];
+pub(super) const SCENARIOS: &[Scenario] =
+    &[FEWER, MORE, BATCH_FEWER, BATCH_MORE, BATCH_MORE_FILE, BATCH_ALL, DEVICES];
 
 const DEVICE_BYTES: u64 = 4 << 20;
+
+/// A target that is slow enough for others to be asked meanwhile.
+struct Slow(RamTarget);
+
+impl Target for Slow {
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn read(&self, offset_bytes: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        self.0.read(offset_bytes, buffer)
+    }
+
+    fn write(&self, offset_bytes: u64, data: &[u8], fua: bool) -> std::io::Result<()> {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        self.0.write(offset_bytes, data, fua)
+    }
+}
+
+fn all_are_asked(context: &mut Context) -> Result<String, Stop> {
+    const CLIENTS: u64 = 8;
+    const ROUNDS: u64 = 16;
+    need(Features::BATCH_IO)?;
+    let target = Slow(RamTarget::new(DEVICE_BYTES).map_err(Stop::error)?);
+    let builder = Server::builder(target).batch(true).threads(4).depth(32);
+    let server = served(context, builder)?;
+    let path = server.block_device_path();
+    let before: Vec<u64> = server.counters().iter().map(|thread| thread.writes).collect();
+    context.check_eq(FailureKind::State, "threads that count", &before.len(), &4)?;
+    let timeout = context.command_timeout();
+    let same = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let path = &path;
+                scope.spawn(move || -> Result<bool, Stop> {
+                    let device = BlockDevice::open(path, timeout)?;
+                    let (mut sent, mut back) =
+                        (AlignedBuffer::zeroed(4096), AlignedBuffer::zeroed(4096));
+                    let mut same = true;
+                    for round in 0..ROUNDS {
+                        let at = (client * ROUNDS + round) * 4096;
+                        sent.fill((client * ROUNDS + round) as u8);
+                        device.write_at(at, &sent)?;
+                        device.read_at(at, &mut back)?;
+                        same &= sent[..] == back[..];
+                    }
+                    Ok(same)
+                })
+            })
+            .collect();
+        let ended = clients.into_iter().map(|client| client.join());
+        ended
+            .map(|ended| ended.map_err(|_| Stop::error("a client panicked"))?)
+            .collect::<Result<Vec<bool>, Stop>>()
+    })?;
+    context.check(
+        FailureKind::DataMismatch,
+        "all is read as it was written",
+        !same.contains(&false),
+    )?;
+    let after: Vec<u64> = server.counters().iter().map(|thread| thread.writes).collect();
+    let each: Vec<u64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    context.check_eq(
+        FailureKind::State,
+        "writes of all threads together",
+        &each.iter().sum(),
+        &(CLIENTS * ROUNDS),
+    )?;
+    let busy = each.iter().filter(|writes| **writes > 0).count();
+    let what = format!("several threads served the queue ({each:?} writes)");
+    context.check(FailureKind::State, what, busy > 1)?;
+    stop_served(context, server)?;
+    Ok(format!("{each:?} writes"))
+}
 
 fn two_devices(context: &mut Context) -> Result<String, Stop> {
     let mut devices = Vec::new();

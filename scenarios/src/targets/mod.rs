@@ -1,9 +1,12 @@
 //! Does each ready target do what its name says, seen from the block device and from the files below?
 
 mod answers;
+mod checksum;
 mod cow;
 mod fault;
 mod file;
+mod integrity;
+mod metadata;
 mod scratch;
 mod stripe;
 mod zoned;
@@ -23,6 +26,8 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     fault::SCENARIOS,
     answers::SCENARIOS,
     zoned::SCENARIOS,
+    integrity::SCENARIOS,
+    metadata::SCENARIOS,
 ];
 
 /// `ublkbN`, as sysfs calls it.

@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::sys::arena::Arena;
+use crate::sys::shared::SharedSpan;
 use crate::uapi::{
     CtrlCmd, CtrlOp, DevInfo, FEATURES_LEN_BYTES, Features, Params, QUEUE_ID_NONE, ShmemBufFlags,
     ShmemBufReg,
@@ -112,6 +113,13 @@ pub enum Command {
         /// How to pin it.
         flags: ShmemBufFlags,
     },
+    /// Register memory that is shared with the device's clients. Available since Linux 7.1.
+    RegShared {
+        /// Device id.
+        dev_id: u32,
+        /// The memory: [`SharedMemory::span`](crate::device::SharedMemory::span).
+        memory: SharedSpan,
+    },
     /// Take a registration back. Available since Linux 7.1.
     UnregBuf {
         /// Device id.
@@ -142,7 +150,7 @@ impl Command {
             Self::EndUserRecovery { .. } => CtrlOp::EndUserRecovery,
             Self::UpdateSize { .. } => CtrlOp::UpdateSize,
             Self::QuiesceDev { .. } => CtrlOp::QuiesceDev,
-            Self::RegBuf { .. } => CtrlOp::RegBuf,
+            Self::RegBuf { .. } | Self::RegShared { .. } => CtrlOp::RegBuf,
             Self::UnregBuf { .. } => CtrlOp::UnregBuf,
         }
     }
@@ -168,6 +176,7 @@ impl Command {
             | Self::UpdateSize { dev_id, .. }
             | Self::QuiesceDev { dev_id, .. }
             | Self::RegBuf { dev_id, .. }
+            | Self::RegShared { dev_id, .. }
             | Self::UnregBuf { dev_id, .. } => Some(dev_id),
         }
     }
@@ -200,6 +209,12 @@ impl Command {
                 let len = arena.len_bytes() as u64;
                 let reg = ShmemBufReg { addr: arena.addr(0), len, flags: *flags, reserved: 0 };
                 reg.as_bytes().to_vec()
+            }
+            Self::RegShared { memory, .. } => {
+                let flags =
+                    if memory.writable { ShmemBufFlags::empty() } else { ShmemBufFlags::READ_ONLY };
+                let (addr, len) = (memory.addr, memory.len_bytes);
+                ShmemBufReg { addr, len, flags, reserved: 0 }.as_bytes().to_vec()
             }
             _ => Vec::new(),
         }

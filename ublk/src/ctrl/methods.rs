@@ -4,6 +4,7 @@ use std::io;
 
 use super::{Command, Control, CtrlError, Pending, Reply};
 use crate::sys::arena::Arena;
+use crate::sys::shared::SharedMemory;
 use crate::uapi::{DevInfo, Features, Params, ShmemBufFlags};
 
 /// Takes the variant a command always replies with.
@@ -188,6 +189,14 @@ impl Control {
         flags: ShmemBufFlags,
     ) -> Result<u32, CtrlError> {
         expect_reply!(self, Command::RegBuf { dev_id, arena: *arena, flags }, BufIndex)
+    }
+
+    /// Registers memory that is shared with the device's clients and returns its index. Available since Linux 7.1.
+    ///
+    /// # Errors
+    /// See [`CtrlError`]; EFAULT for a mapping whose pages cannot be kept, as of most files that are not in memory.
+    pub fn reg_shared(&mut self, dev_id: u32, memory: &SharedMemory) -> Result<u32, CtrlError> {
+        expect_reply!(self, Command::RegShared { dev_id, memory: memory.span() }, BufIndex)
     }
 
     /// Takes a registration back. Available since Linux 7.1.

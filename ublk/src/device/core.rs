@@ -8,7 +8,8 @@ use super::{CharDevice, DeviceSpec};
 use crate::ctrl::{Command, Control, CtrlError, Pending, char_path};
 use crate::features::{self, Host, Plan, Wish};
 use crate::params::{DeviceNumbers, check_features};
-use crate::queue::{KillSwitch, QueueCounters, QueueTicket, TagSet};
+use crate::queue::{KillSwitch, MetadataShape, QueueCounters, QueueTicket, TagSet};
+use crate::sys::shared::SharedMemory;
 use crate::uapi::{DEV_ID_AUTO, DevInfo, Features, ParamTypes, Params};
 
 /// How long a device's node may take to appear and be accessible.
@@ -41,6 +42,8 @@ pub(super) struct Core {
     /// START_DEV or END_USER_RECOVERY, submitted and not answered.
     pub(super) start: Option<(Step, Pending)>,
     pub(super) owed: Owed,
+    /// What requests may be in, with its index.
+    shared: Vec<(u16, SharedMemory)>,
 }
 
 /// Groups that older kernels mask off and do not refuse.
@@ -100,7 +103,15 @@ impl Core {
         kill_switch: Arc<KillSwitch>,
         owed: Owed,
     ) -> Self {
-        Self { control, info, char_device: None, kill_switch, start: None, owed }
+        Self {
+            control,
+            info,
+            char_device: None,
+            kill_switch,
+            start: None,
+            owed,
+            shared: Vec::new(),
+        }
     }
 
     pub(super) fn set_params(&mut self, params: &Params) -> Result<(), DeviceError> {
@@ -120,6 +131,22 @@ impl Core {
         Err(DeviceError::ParamsIgnored { groups, since })
     }
 
+    /// Registers memory for requests to be in.
+    pub(super) fn share(&mut self, memory: &SharedMemory) -> Result<(), DeviceError> {
+        let registered = self.control.reg_shared(self.info.dev_id, memory);
+        let index = registered.map_err(failed(Step::Share))?;
+        self.know_shared(index, memory);
+        Ok(())
+    }
+
+    /// Notes memory that the kernel knows by that index.
+    pub(super) fn know_shared(&mut self, index: u32, memory: &SharedMemory) {
+        // The driver has no larger ones.
+        if let Ok(index) = u16::try_from(index) {
+            self.shared.push((index, memory.clone()));
+        }
+    }
+
     pub(super) fn numbers(&mut self) -> Result<Option<DeviceNumbers>, DeviceError> {
         let params = self.control.get_params(self.info.dev_id).map_err(failed(Step::Numbers))?;
         Ok(DeviceNumbers::from_params(&params))
@@ -135,6 +162,8 @@ impl Core {
 
     pub(super) fn tickets(&mut self) -> Result<Vec<QueueTicket>, DeviceError> {
         let char_device = self.open()?;
+        let shared = Arc::new(self.shared.clone());
+        let metadata = self.metadata_shape()?;
         let mut tickets = Vec::with_capacity(usize::from(self.info.nr_hw_queues));
         for queue in 0..self.info.nr_hw_queues {
             let affinity = self
@@ -145,17 +174,31 @@ impl Core {
                 queue,
                 depth: self.info.queue_depth,
                 tags: TagSet::all(self.info.queue_depth),
+                fetches: TagSet::all(self.info.queue_depth),
+                common: None,
+                rotate: false,
                 io_desc_size: self.info.io_desc_stride_bytes(),
                 buffer_len_bytes: self.info.max_io_buf_bytes,
+                metadata,
                 affinity,
                 char_device: Arc::clone(&char_device),
                 counters: Arc::new(QueueCounters::default()),
                 features: self.info.flags,
                 kill_switch: Arc::clone(&self.kill_switch),
-                files: Vec::new(),
+                files: Arc::default(),
+                shared: Arc::clone(&shared),
             });
         }
         Ok(tickets)
+    }
+
+    /// What the kernel believes its metadata to be, whoever told it.
+    fn metadata_shape(&mut self) -> Result<Option<MetadataShape>, DeviceError> {
+        if !self.info.flags.contains(Features::INTEGRITY) {
+            return Ok(None);
+        }
+        let params = self.control.get_params(self.info.dev_id).map_err(failed(Step::Inspect))?;
+        Ok(MetadataShape::of(&params))
     }
 
     fn open(&mut self) -> Result<Arc<CharDevice>, DeviceError> {

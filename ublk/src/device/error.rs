@@ -23,6 +23,8 @@ pub enum Step {
     Add,
     /// SET_PARAMS.
     SetParams,
+    /// REG_BUF.
+    Share,
     /// Asking for device numbers.
     Numbers,
     /// Asking which CPUs belong to a queue.
@@ -51,6 +53,7 @@ impl fmt::Display for Step {
             Self::Features => "learn what the driver offers",
             Self::Add => "add the device",
             Self::SetParams => "set the parameters",
+            Self::Share => "register the shared memory",
             Self::Numbers => "learn the device's numbers",
             Self::Affinity => "learn the queues' CPUs",
             Self::Start => "start the device",

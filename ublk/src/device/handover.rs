@@ -16,6 +16,7 @@ use super::error::{DeviceError, Step};
 use super::lifecycle::{Device, Live, Starting};
 use crate::ctrl::{Command, Control};
 use crate::queue::{KillSwitch, QueueTicket};
+use crate::sys::shared::SharedMemory;
 use crate::uapi::{DevInfo, DevState, Features, Params};
 
 /// How often the kernel is asked whether the old server is gone: its end is no event that one can wait for.
@@ -146,6 +147,15 @@ impl Device<Recoverable> {
     /// The parameters it was started with, which the new server has to live up to.
     pub fn params(&self) -> &Params {
         &self.state.params
+    }
+
+    /// Tells which memory the old server had registered, in the order in which it did, before the tickets are taken:
+    /// the kernel keeps the pages, and cannot be asked what they are. Another file than the old server's would be
+    /// other bytes. Without it, requests in that memory fail with EIO where the driver does not copy them either.
+    pub fn shares(&mut self, memories: &[SharedMemory]) {
+        for (index, memory) in (0..).zip(memories) {
+            self.core.know_shared(index, memory);
+        }
     }
 
     /// As [`Device::<Configured>::open_queues`](Device::open_queues): opens the character device and gives a

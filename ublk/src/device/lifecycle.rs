@@ -9,6 +9,7 @@ use super::error::DeviceError;
 use crate::ctrl::{Control, block_path, char_path};
 use crate::params::{DeviceNumbers, MAX_IO_BYTES_DEFAULT};
 use crate::queue::{KillSwitch, QueueTicket};
+use crate::sys::shared::SharedMemory;
 use crate::uapi::{DevInfo, Features, Params};
 
 /// What ADD_DEV is asked for.
@@ -158,6 +159,16 @@ impl Device<Created> {
 }
 
 impl Device<Configured> {
+    /// Registers memory that clients share with the server, before the tickets are taken: a request that is wholly
+    /// in it comes without a copy. Needs [`Features::SHMEM_ZC`]. Available since Linux 7.1.
+    ///
+    /// # Errors
+    /// [`DeviceError::Control`]: EOPNOTSUPP for a device without the feature, EFAULT for a file whose pages cannot be
+    /// kept in memory, EEXIST for pages that are registered already.
+    pub fn share(&mut self, memory: &SharedMemory) -> Result<(), DeviceError> {
+        self.core.share(memory)
+    }
+
     /// Opens the character device and gives a ticket for each queue the kernel granted. Asked again, it
     /// gives new tickets for the same open device; a queue can be served by one of them only.
     ///

@@ -33,3 +33,7 @@ pub use lifecycle::{
     Configured, Created, Device, DeviceSpec, Live, StartProgress, Starting, Stopped,
 };
 pub use recovery::Recovery;
+
+pub use crate::sys::shared::{
+    SHARED_MEMORY_LEN_BYTES_MAX, SharedMemory, SharedMemoryError, SharedSpan,
+};

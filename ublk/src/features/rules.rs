@@ -139,6 +139,13 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
+        id: "shared-memory-get-data",
+        flags: Features::SHMEM_ZC.union(Features::NEED_GET_DATA),
+        reason: "the driver forgets where in shared memory a write is once its data is asked for: drop one",
+        accepted: true,
+        broken: |flags, _, _| flags.contains(Features::SHMEM_ZC | Features::NEED_GET_DATA),
+    },
+    Rule {
         id: "batch-per-io-daemon",
         flags: Features::BATCH_IO.union(Features::PER_IO_DAEMON),
         reason: "tags of a batch device belong to no task, the driver clears PER_IO_DAEMON: drop it",

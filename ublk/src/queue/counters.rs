@@ -25,6 +25,7 @@ pub struct QueueCounters {
     errors: AtomicU64,
     panics: AtomicU64,
     withheld: AtomicU64,
+    shared: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
     enters: AtomicU64,
@@ -55,6 +56,9 @@ pub struct CounterSnapshot {
     pub panics: u64,
     /// Requests deliberately never answered.
     pub withheld: u64,
+    /// Requests whose bytes were in shared memory, and were found there; 0 of a server too old to have counted.
+    #[serde(default)]
+    pub shared: u64,
     /// Bytes of successful reads.
     pub bytes_read: u64,
     /// Bytes of successful writes.
@@ -95,6 +99,7 @@ impl QueueCounters {
             errors: load(&self.errors),
             panics: load(&self.panics),
             withheld: load(&self.withheld),
+            shared: load(&self.shared),
             bytes_read: load(&self.bytes_read),
             bytes_written: load(&self.bytes_written),
             enters: load(&self.enters),
@@ -114,6 +119,9 @@ impl QueueCounters {
         }
         if descriptor.op == Op::Write && descriptor.fua {
             add(&self.fua_writes, 1);
+        }
+        if descriptor.shared.is_some() {
+            add(&self.shared, 1);
         }
         let Ok(bytes) = u64::try_from(result) else {
             add(&self.errors, 1);
@@ -164,6 +172,7 @@ impl CounterSnapshot {
             total.errors += queue.errors;
             total.panics += queue.panics;
             total.withheld += queue.withheld;
+            total.shared += queue.shared;
             total.bytes_read += queue.bytes_read;
             total.bytes_written += queue.bytes_written;
             total.enters += queue.enters;

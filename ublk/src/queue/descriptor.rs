@@ -1,6 +1,6 @@
 //! What a request asks for, decoded once from the copied descriptor.
 
-use crate::uapi::{BlkZone, IoDesc, IoFlags, Op, SECTOR_BYTES};
+use crate::uapi::{BlkZone, IoDesc, IoFlags, Op, SECTOR_BYTES, ShmemAddr};
 
 /// A request, in the units of the block layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct Descriptor {
     pub no_unmap: bool,
     /// Its pages were to be registered with the ring and are not. Available since Linux 6.16.
     pub needs_registration: bool,
+    /// Where its bytes are in shared memory, and nowhere else unless the server asks. Available since Linux 7.1.
+    pub shared: Option<ShmemAddr>,
+    /// It has metadata beside its data. Available since Linux 7.0.
+    pub has_metadata: bool,
 }
 
 impl Descriptor {
@@ -36,6 +40,8 @@ impl Descriptor {
             fua: flags.contains(IoFlags::FUA),
             no_unmap: flags.contains(IoFlags::NOUNMAP),
             needs_registration: flags.contains(IoFlags::NEED_REG_BUF),
+            shared: flags.contains(IoFlags::SHMEM_ZC).then(|| ShmemAddr::decode(wire.addr)),
+            has_metadata: flags.contains(IoFlags::INTEGRITY),
         })
     }
 
@@ -89,6 +95,8 @@ mod tests {
         let zeroes = decode(5 | 1 << 15, 8, 0).unwrap();
         assert_eq!((zeroes.op, zeroes.no_unmap, zeroes.fua), (Op::WriteZeroes, true, false));
         assert_eq!((zeroes.len_bytes(), zeroes.data_len_bytes()), (4096, 0));
+        let protected = decode(1 << 18, 8, 0).unwrap();
+        assert!(protected.op == Op::Read && protected.has_metadata && !fua_write.has_metadata);
         // FAILFAST, META and SWAP mean nothing to a server.
         assert_eq!(decode(0x0001_0f00, 1, 0).unwrap().op, Op::Read);
         assert_eq!(decode(200, 1, 0), None);
@@ -108,6 +116,16 @@ mod tests {
         let append = decode(13, 3, 128).unwrap();
         assert_eq!((append.len_bytes(), append.data_len_bytes()), (1536, 1536));
         assert_eq!(decode(15, 0, 128).unwrap().data_len_bytes(), 0);
+    }
+
+    #[test]
+    fn a_request_in_shared_memory_says_where() {
+        let wire =
+            IoDesc { op_flags: 1 | 1 << 19, nr_sectors: 8, start_sector: 0, addr: 3 << 32 | 4096 };
+        let shared = Descriptor::from_wire(&wire).unwrap().shared;
+        assert_eq!(shared, Some(ShmemAddr { index: 3, offset: 4096 }));
+        // Without the flag the number is an address of the server's.
+        assert_eq!(decode(1, 8, 0).unwrap().shared, None);
     }
 
     #[test]

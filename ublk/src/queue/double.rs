@@ -130,7 +130,16 @@ impl Double {
     pub(crate) fn worker(self, queue: u16, counters: Arc<QueueCounters>) -> Worker<Self> {
         let transfer = self.transfer;
         let tags = TagSet::all(self.slots.len() as u16);
-        let lane = Lane { queue, tags, first_slot: 0, transfer, counters, ignores_data: false };
+        let lane = Lane {
+            queue,
+            tags,
+            fetches: tags,
+            first_slot: 0,
+            transfer,
+            counters,
+            ignores_data: false,
+            extents: false,
+        };
         Worker::with_port(self, vec![lane])
     }
 
@@ -192,6 +201,15 @@ impl Port for Double {
 
     fn buffer(&mut self, slot: u32, len_bytes: usize) -> Option<&mut [u8]> {
         self.memory.buffer(slot, len_bytes)
+    }
+
+    fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        self.memory.buffers(slot, len_bytes, metadata_len_bytes)
     }
 
     fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {

@@ -212,7 +212,7 @@ proptest! {
             lied: false,
         };
         let (tags, counters) = (TagSet::all(SLOTS), Arc::default());
-        let lane = Lane { queue: 0, tags, first_slot: 0, transfer, counters, ignores_data: false };
+        let lane = Lane { queue: 0, tags, fetches: tags, first_slot: 0, transfer, counters, ignores_data: false, extents: false };
         let mut worker = Worker::with_port(port, vec![lane]);
         let disk = Disk(RamTarget::new(DISK).unwrap());
         // Whatever it comes to: a panic here is a panic of the worker's thread.

@@ -39,6 +39,7 @@ mod histogram;
 mod kill;
 mod latency;
 mod linger;
+mod metadata;
 mod port;
 mod request;
 mod serve;
@@ -49,6 +50,8 @@ mod worker;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod metadata_tests;
+#[cfg(test)]
 mod mode_tests;
 #[cfg(test)]
 mod tests;
@@ -58,9 +61,10 @@ pub use answer::Answer;
 pub use counters::{CounterSnapshot, QueueCounters};
 pub use descriptor::Descriptor;
 pub use error::QueueError;
-pub use execute::execute;
+pub use execute::{execute, execute_with_metadata};
 pub use histogram::{Bucket, DurationsSnapshot, LatencyHistogram, LatencySnapshot, OpClass};
 pub use kill::KillSwitch;
+pub use metadata::MetadataShape;
 pub use port::{KernelPort, Port};
 pub use request::Request;
 pub use task::AsyncRequest;

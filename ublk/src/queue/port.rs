@@ -4,14 +4,14 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use super::Completion;
 use super::linger::Linger;
+use super::{Completion, MetadataShape};
 use crate::sys::desc::DescArea;
 use crate::sys::gate::{Holder, SharedBuffer};
 use crate::sys::lane::TagSet;
 use crate::sys::worker_ring::{Operation, WorkerRing};
 use crate::tag::Command;
-use crate::uapi::IoDesc;
+use crate::uapi::{IoDesc, ShmemAddr};
 
 /// What a [`Worker`](super::Worker) needs below it. A slot is a tag of one of the queues it serves.
 pub trait Port {
@@ -41,6 +41,53 @@ pub trait Port {
     /// # Errors
     /// As the character device says.
     fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()>;
+
+    /// Whether a request of that length can be reached in shared memory. Never, unless the port has some.
+    fn reaches_shared(&self, slot: u32, at: ShmemAddr, len_bytes: u64) -> bool {
+        let _ = (slot, at, len_bytes);
+        false
+    }
+
+    /// Copies between a slot's buffer and shared memory.
+    ///
+    /// # Errors
+    /// EFAULT for memory that is not there.
+    fn shared_copy(
+        &mut self,
+        slot: u32,
+        at: ShmemAddr,
+        len_bytes: usize,
+        to_request: bool,
+    ) -> io::Result<()> {
+        let _ = (slot, at, len_bytes, to_request);
+        Err(io::Error::from_raw_os_error(libc::EFAULT))
+    }
+
+    /// The metadata of a slot's device; none without.
+    fn metadata_shape(&self, slot: u32) -> Option<MetadataShape> {
+        let _ = slot;
+        None
+    }
+
+    /// A slot's buffer, and the place for its metadata; none while somebody else has them, or where one is shorter.
+    fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        let buffer = self.buffer(slot, len_bytes)?;
+        (metadata_len_bytes == 0).then_some((buffer, &mut []))
+    }
+
+    /// Moves metadata between its place beside a slot's buffer and its request, which only this does.
+    ///
+    /// # Errors
+    /// As the character device says; EOPNOTSUPP from a port that knows no metadata.
+    fn metadata_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
+        let _ = (slot, len_bytes, to_request);
+        Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+    }
 
     /// Completions that are there.
     fn ready(&mut self) -> usize;
@@ -79,6 +126,7 @@ pub(super) struct LaneDescriptors {
     pub(super) area: DescArea,
     pub(super) tags: TagSet,
     pub(super) first_slot: u32,
+    pub(super) metadata: Option<MetadataShape>,
 }
 
 /// Queues of real devices.
@@ -147,6 +195,37 @@ impl Port for KernelPort {
 
     fn user_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
         self.ring.user_copy(slot, len_bytes, to_request)
+    }
+
+    fn reaches_shared(&self, slot: u32, at: ShmemAddr, len_bytes: u64) -> bool {
+        self.ring.reaches_shared(slot, at, len_bytes)
+    }
+
+    fn shared_copy(
+        &mut self,
+        slot: u32,
+        at: ShmemAddr,
+        len_bytes: usize,
+        to_request: bool,
+    ) -> io::Result<()> {
+        self.ring.shared_copy(slot, at, len_bytes, to_request)
+    }
+
+    fn metadata_shape(&self, slot: u32) -> Option<MetadataShape> {
+        self.lanes[usize::from(self.lane_of[slot as usize])].metadata
+    }
+
+    fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        self.ring.buffers(slot, len_bytes, metadata_len_bytes)
+    }
+
+    fn metadata_copy(&mut self, slot: u32, len_bytes: usize, to_request: bool) -> io::Result<()> {
+        self.ring.metadata_copy(slot, len_bytes, to_request)
     }
 
     fn ready(&mut self) -> usize {

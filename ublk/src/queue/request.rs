@@ -60,6 +60,23 @@ impl<'w, P: Port> Request<'w, P> {
         self.worker.port.buffer(self.slot, len_bytes).unwrap_or_default()
     }
 
+    /// The request's metadata: to be filled by a read, filled for a write, empty for a request that has none.
+    /// Available since Linux 7.0.
+    pub fn metadata(&mut self) -> &mut [u8] {
+        self.buffers().1
+    }
+
+    /// [`buffer`](Self::buffer) and [`metadata`](Self::metadata) at once.
+    pub fn buffers(&mut self) -> (&mut [u8], &mut [u8]) {
+        if !self.descriptor.has_metadata {
+            return (self.buffer(), &mut []);
+        }
+        let len_bytes = self.descriptor.data_len_bytes() as usize;
+        let metadata_len_bytes = self.worker.metadata_len_bytes(self.slot, &self.descriptor);
+        // As in `buffer`.
+        self.worker.port.buffers(self.slot, len_bytes, metadata_len_bytes).unwrap_or_default()
+    }
+
     /// Answers: bytes done, or a negative errno.
     ///
     /// # Errors

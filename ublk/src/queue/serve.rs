@@ -7,7 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::task::{Outcome, Tasks, serve_by_extents};
 use super::worker::Event;
-use super::{Answer, AsyncRequest, Descriptor, Port, QueueError, Request, Worker, execute};
+use super::{
+    Answer, AsyncRequest, Descriptor, Port, QueueError, Request, Worker, execute_with_metadata,
+};
 use crate::target::{AsyncTarget, CommitDecision, Finished, Op, Target, errno_of};
 
 impl<P: Port> Worker<P> {
@@ -47,7 +49,10 @@ impl<P: Port> Worker<P> {
             return Ok(());
         }
         let as_task = |lane: usize, descriptor: &Descriptor| {
-            by_extents[lane] && matches!(descriptor.op, Op::Read | Op::Write)
+            // Metadata has no extents.
+            by_extents[lane]
+                && !descriptor.has_metadata
+                && matches!(descriptor.op, Op::Read | Op::Write)
         };
         self.serve_tasks(
             |lane, request| extents_outcome(targets[lane], request),
@@ -99,9 +104,13 @@ impl<P: Port> Worker<P> {
             let Some(descriptor) = self.begin(slot)? else { continue };
             let lane = self.lane_number(slot);
             let is_task = as_task(lane, &descriptor);
-            // Where pages are registered, a task's bytes stay where they are.
-            let stays = is_task && self.lanes[lane].is_registered();
-            if !stays && !self.bring_data(slot, &descriptor)? {
+            let stays = is_task && self.lanes[lane].leaves_bytes(&descriptor);
+            let brought = if stays {
+                self.bring_metadata(slot, &descriptor)?
+            } else {
+                self.bring_data(slot, &descriptor)?
+            };
+            if !brought {
                 continue;
             }
             if is_task {
@@ -140,10 +149,13 @@ async fn async_outcome<T: AsyncTarget + ?Sized>(target: &T, request: AsyncReques
         None => false,
         Some(offset) => offset.checked_add(len).is_some_and(|end| end <= target.size_bytes()),
     };
-    let done: io::Result<()> = if in_bounds {
-        target.handle(&request).await
-    } else {
-        Err(io::Error::from_raw_os_error(libc::EIO))
+    let loses_metadata = descriptor.has_metadata
+        && target.integrity().is_none()
+        && !target.capabilities().ignores_data;
+    let done: io::Result<()> = match in_bounds {
+        true if loses_metadata => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+        true => target.handle(&request).await,
+        false => Err(io::Error::from_raw_os_error(libc::EIO)),
     };
     Outcome::of(match done {
         Ok(()) if descriptor.op == Op::Flush => Answer::from(0),
@@ -158,11 +170,12 @@ fn serve_one<P: Port, T: Target + ?Sized>(
 ) -> Result<(), QueueError> {
     let descriptor = request.descriptor();
     let (queue, tag) = (request.queue_id(), request.tag());
-    let buffer = request.buffer();
+    let (buffer, metadata) = request.buffers();
     // A target that panicked may have broken its own invariants, as with any lock it held: that is its
     // business. Nothing of ours is half changed, for it has only the bytes.
     let decided = catch_unwind(AssertUnwindSafe(|| {
-        let answer = execute(target, &descriptor, target.size_bytes(), buffer);
+        let size_bytes = target.size_bytes();
+        let answer = execute_with_metadata(target, &descriptor, size_bytes, buffer, metadata);
         (answer, target.before_commit(&finished(queue, tag, &descriptor, answer.result)))
     }));
     match decided {

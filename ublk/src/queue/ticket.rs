@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::linger::Linger;
 use super::port::LaneDescriptors;
 use super::worker::Lane;
-use super::{KernelPort, KillSwitch, QueueCounters, QueueError, Worker, pin_to};
+use super::{KernelPort, KillSwitch, MetadataShape, QueueCounters, QueueError, Worker, pin_to};
 use crate::device::CharDevice;
+use crate::sys::common::CommonTags;
 use crate::sys::desc::DescArea;
 use crate::sys::lane::{LaneSpec, TagSet, Transfer};
+use crate::sys::shared::SharedMemory;
 use crate::sys::worker_ring::WorkerRing;
 use crate::uapi::Features;
 
@@ -22,15 +24,23 @@ pub struct QueueTicket {
     pub(crate) queue: u16,
     pub(crate) depth: u16,
     pub(crate) tags: TagSet,
+    /// Those it fetches: all of them, unless several tickets stand for all of a queue's tags.
+    pub(crate) fetches: TagSet,
+    pub(crate) common: Option<Arc<CommonTags>>,
+    /// Register each request's pages at another index than the one before it.
+    pub(crate) rotate: bool,
     pub(crate) io_desc_size: u16,
     pub(crate) buffer_len_bytes: u32,
+    /// What its requests' metadata is like; none for a device without.
+    pub(crate) metadata: Option<MetadataShape>,
     /// The features in effect: they decide how bytes move.
     pub(crate) features: Features,
     pub(crate) affinity: Vec<u32>,
     pub(crate) char_device: Arc<CharDevice>,
     pub(crate) counters: Arc<QueueCounters>,
     pub(crate) kill_switch: Arc<KillSwitch>,
-    pub(crate) files: Vec<Arc<File>>,
+    pub(crate) files: Arc<Vec<Arc<File>>>,
+    pub(crate) shared: Arc<Vec<(u16, SharedMemory)>>,
 }
 
 /// How bytes move on a device with those features.
@@ -65,6 +75,17 @@ impl QueueTicket {
         transfer(self.features)
     }
 
+    /// What the metadata of its requests is like; none for a device without. Available since Linux 7.0.
+    pub fn metadata(&self) -> Option<MetadataShape> {
+        self.metadata
+    }
+
+    /// The metadata of the largest request.
+    fn metadata_len_bytes(&self) -> u32 {
+        let of_largest = |shape: MetadataShape| shape.len_bytes(self.buffer_len_bytes.into());
+        u32::try_from(self.metadata.map_or(0, of_largest)).unwrap_or(u32::MAX)
+    }
+
     /// The CPUs whose requests this queue gets; empty where the kernel did not say.
     pub fn affinity(&self) -> &[u32] {
         &self.affinity
@@ -90,31 +111,56 @@ impl QueueTicket {
         self
     }
 
-    /// The files its target names, for transfers by the ring.
+    /// Registers each request's pages at another index than the one before it, where the kernel registers them for a
+    /// batch: it has to take out the old ones first, which is a test of the driver and nothing else.
     #[must_use]
-    pub fn with_files(mut self, files: Vec<Arc<File>>) -> Self {
-        self.files = files;
+    pub fn rotating(mut self) -> Self {
+        let rotates = Features::AUTO_BUF_REG | Features::BATCH_IO;
+        self.rotate = self.features.contains(rotates);
         self
     }
 
-    /// Splits it into shares of its tags, for as many threads; fewer where there are fewer tags. Each
-    /// share counts for itself. The tags are dealt out in turn: the block layer hands out neighbours one
-    /// after another. Available since Linux 6.16, and not with BATCH_IO.
+    /// The files its target names, for transfers by the ring.
+    #[must_use]
+    pub fn with_files(mut self, files: Vec<Arc<File>>) -> Self {
+        self.files = Arc::new(files);
+        self
+    }
+
+    /// Splits it into shares, for as many threads; fewer where there are fewer tags. Each share counts for
+    /// itself. The tags are dealt out in turn: the block layer hands out neighbours one after another. With
+    /// BATCH_IO a share is one of the threads to which the kernel delivers whatever tag comes next, except
+    /// with AUTO_BUF_REG, whose pages are registered with one ring. Available since Linux 6.16, with BATCH_IO
+    /// since 7.0.
     ///
     /// # Errors
     /// The ticket itself, where the device does not let several threads serve a queue.
     pub fn split(self, shares: u16) -> Result<Vec<Self>, Self> {
-        let shares = shares.clamp(1, self.tags.count.max(1));
-        if shares > 1 && !self.features.contains(Features::PER_IO_DAEMON) {
+        let shares = shares.clamp(1, self.fetches.count.max(1));
+        if shares == 1 {
+            return Ok(vec![self]);
+        }
+        let has = |feature| self.features.contains(feature);
+        let batch = has(Features::BATCH_IO);
+        let allowed =
+            if batch { !has(Features::AUTO_BUF_REG) } else { has(Features::PER_IO_DAEMON) };
+        if !allowed {
             return Err(self);
         }
+        let common = match &self.common {
+            Some(common) => Some(Arc::clone(common)),
+            None => batch.then(|| Arc::new(CommonTags::new(self.depth))),
+        };
         let share = |index| Self {
-            tags: self.tags.share(index, shares),
+            tags: if batch { self.tags } else { self.tags.share(index, shares) },
+            fetches: self.fetches.share(index, shares),
+            common: common.clone(),
             affinity: self.affinity.clone(),
             char_device: Arc::clone(&self.char_device),
             counters: if index == 0 { Arc::clone(&self.counters) } else { self.more_counters() },
             kill_switch: Arc::clone(&self.kill_switch),
-            files: self.files.clone(),
+            files: Arc::clone(&self.files),
+            shared: Arc::clone(&self.shared),
             ..self
         };
         Ok((0..shares).map(share).collect())
@@ -160,11 +206,15 @@ impl Worker {
                 queue: ticket.queue,
                 depth: ticket.depth,
                 tags: ticket.tags,
+                common: ticket.common.clone().map(|common| (common, ticket.fetches)),
+                rotate: ticket.rotate,
                 buffer_len_bytes: ticket.buffer_len_bytes,
+                metadata_len_bytes: ticket.metadata_len_bytes(),
                 transfer: ticket.transfer(),
                 batch: ticket.features.contains(Features::BATCH_IO),
                 zoned: ticket.features.contains(Features::ZONED),
                 files: ticket.files.iter().map(|file| file.as_fd()).collect(),
+                shared: Arc::clone(&ticket.shared),
             })
             .collect();
         let mut ring = WorkerRing::new(&specs).map_err(setup("set up the io_uring"))?;
@@ -185,14 +235,17 @@ impl Worker {
             let char_device = ticket.char_device.fd();
             let area = DescArea::map(char_device, ticket.queue, ticket.depth, ticket.io_desc_size)
                 .map_err(setup("map the descriptors"))?;
-            descriptors.push(LaneDescriptors { area, tags: ticket.tags, first_slot });
+            let (tags, metadata) = (ticket.tags, ticket.metadata);
+            descriptors.push(LaneDescriptors { area, tags, first_slot, metadata });
             lanes.push(Lane {
                 queue: ticket.queue,
                 tags: ticket.tags,
+                fetches: ticket.fetches,
                 first_slot,
                 transfer: transfer(ticket.features),
                 counters: ticket.counters,
                 ignores_data: false,
+                extents: false,
             });
         }
         let lane_of = lane_of.into_boxed_slice();

@@ -8,17 +8,22 @@ use super::{Answer, Completion, Descriptor, KernelPort, Port, QueueCounters, Que
 use crate::sys::lane::{TagSet, Transfer};
 use crate::tag::{Arrival, Command, Tag, TagError, TagState};
 use crate::target::Capabilities;
+use crate::uapi::ShmemAddr;
 
 /// One queue, or a share of one, as its worker knows it.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) queue: u16,
     pub(super) tags: TagSet,
+    /// Those of them that this worker fetches: where several share all of a queue's tags, its part.
+    pub(super) fetches: TagSet,
     pub(super) first_slot: u32,
     pub(super) transfer: Transfer,
     pub(super) counters: Arc<QueueCounters>,
     /// The target neither looks at bytes nor fills them, so none need be moved.
     pub(super) ignores_data: bool,
+    /// The target says where its bytes are, so that they need not pass through a buffer.
+    pub(super) extents: bool,
 }
 
 impl Lane {
@@ -35,6 +40,17 @@ impl Lane {
     /// Whether a request's pages are registered with the ring.
     pub(super) fn is_registered(&self) -> bool {
         matches!(self.transfer, Transfer::Registered { .. })
+    }
+
+    /// Whether the bytes of a task's request stay where they are: in its own pages, or in shared memory.
+    pub(super) fn leaves_bytes(&self, descriptor: &Descriptor) -> bool {
+        self.is_registered() || (self.extents && descriptor.shared.is_some())
+    }
+
+    /// Where bytes have to be copied between shared memory and the tag's buffer, because the kernel does not: in the
+    /// modes in which it copies nothing it gives the request's own pages away all the same.
+    fn copies_shared(&self, descriptor: &Descriptor) -> Option<ShmemAddr> {
+        descriptor.shared.filter(|_| self.transfer == Transfer::Copy && !self.ignores_data)
     }
 
     /// Whether the server can get at a request's bytes at all, or need not.
@@ -151,6 +167,10 @@ impl<P: Port> Worker<P> {
     fn push_fetch(&mut self, slot: u32) -> Result<(), QueueError> {
         let armed = self.slots[slot as usize].tag.arm();
         let command = armed.map_err(|source| self.tag_error(slot, source))?;
+        if self.lane(slot).fetches.index(self.tag_of(slot)).is_none() {
+            // Another worker sees to it, and the kernel may deliver it here all the same.
+            return Ok(());
+        }
         self.push(slot, command)
     }
 
@@ -167,6 +187,7 @@ impl<P: Port> Worker<P> {
     pub(super) fn set_capabilities(&mut self, lane: usize, capabilities: &Capabilities) {
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.ignores_data = capabilities.ignores_data;
+            lane.extents = capabilities.extents && !capabilities.ignores_data;
         }
     }
 
@@ -220,11 +241,22 @@ impl<P: Port> Worker<P> {
 
     /// Decodes a request. None where it was answered at once, because nothing here understands it.
     pub(super) fn begin(&mut self, slot: u32) -> Result<Option<Descriptor>, QueueError> {
-        let Some(descriptor) = Descriptor::from_wire(&self.port.descriptor(slot)) else {
+        let Some(mut descriptor) = Descriptor::from_wire(&self.port.descriptor(slot)) else {
             self.lane(slot).counters.refused();
             self.commit(slot, Answer::error(libc::EOPNOTSUPP))?;
             return Ok(None);
         };
+        if let Some(at) = descriptor.shared
+            && !self.port.reaches_shared(slot, at, descriptor.data_len_bytes())
+        {
+            // Memory that somebody else has registered, or another server before this one.
+            let lost = self.lane(slot).copies_shared(&descriptor).is_some();
+            descriptor.shared = None;
+            if lost {
+                self.settle(slot, &descriptor, Answer::error(libc::EIO))?;
+                return Ok(None);
+            }
+        }
         Ok(Some(descriptor))
     }
 
@@ -235,17 +267,28 @@ impl<P: Port> Worker<P> {
         slot: u32,
         descriptor: &Descriptor,
     ) -> Result<bool, QueueError> {
+        if descriptor.has_metadata && !self.bring_metadata(slot, descriptor)? {
+            return Ok(false);
+        }
         let data_len_bytes = descriptor.data_len_bytes();
         if data_len_bytes == 0 {
             return Ok(true);
         }
+        let shared = self.lane(slot).copies_shared(descriptor);
         let errno = match usize::try_from(data_len_bytes) {
             // More than the parameters allow a request to have.
             Err(_) => libc::EIO,
             Ok(len_bytes) if self.port.buffer(slot, len_bytes).is_none() => libc::EIO,
             Ok(_) if !self.lane(slot).has_bytes() => libc::EOPNOTSUPP,
-            Ok(len_bytes) if descriptor.brings_data() && self.lane(slot).moves_bytes() => {
-                match self.port.user_copy(slot, len_bytes, false) {
+            Ok(len_bytes)
+                if descriptor.brings_data()
+                    && (shared.is_some() || self.lane(slot).moves_bytes()) =>
+            {
+                let copied = match shared {
+                    Some(at) => self.port.shared_copy(slot, at, len_bytes, false),
+                    None => self.port.user_copy(slot, len_bytes, false),
+                };
+                match copied {
                     Ok(()) => return Ok(true),
                     Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
                 }
@@ -263,12 +306,21 @@ impl<P: Port> Worker<P> {
         descriptor: &Descriptor,
         mut answer: Answer,
     ) -> Result<(), QueueError> {
-        if answer.result > 0 && descriptor.wants_data() && self.lane(slot).moves_bytes() {
+        let shared = self.lane(slot).copies_shared(descriptor);
+        let moves = shared.is_some() || self.lane(slot).moves_bytes();
+        if answer.result > 0 && descriptor.wants_data() && moves {
             // As much as the request has: a result that claims more is the kernel's to judge.
             let len_bytes = (answer.result as u64).min(descriptor.data_len_bytes()) as usize;
-            if let Err(error) = self.port.user_copy(slot, len_bytes, true) {
+            let copied = match shared {
+                Some(at) => self.port.shared_copy(slot, at, len_bytes, true),
+                None => self.port.user_copy(slot, len_bytes, true),
+            };
+            if let Err(error) = copied {
                 answer = Answer::error(error.raw_os_error().unwrap_or(libc::EIO));
             }
+        }
+        if descriptor.has_metadata {
+            answer = self.return_metadata(slot, descriptor, answer);
         }
         self.settle(slot, descriptor, answer)
     }

@@ -16,4 +16,5 @@ pub use crate::sys::addr::{Addr, SqeAddr};
 pub use crate::sys::arena::Arena;
 pub use crate::sys::desc::DescArea;
 pub use crate::sys::elements::{BatchElement, ElementBuffer};
+pub use crate::sys::metadata_attr::{MetadataAttr, MetadataChecks};
 pub use crate::sys::raw_ring::{Completion, RingShape};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Addr, CharFile, ControlFile, DecoyFile, ElementBuffer, SqeAddr};
 use crate::sys::harmless::HarmlessSqe;
+use crate::sys::metadata_attr::MetadataAttr;
 use crate::uapi::macros::flag_set;
 use crate::uapi::{BatchIo, CtrlCmd, CtrlOp, IoCmd, IoCmdOp, QUEUE_ID_NONE};
 
@@ -183,6 +184,14 @@ impl RawSqe {
     #[must_use]
     pub fn fixed_addr(mut self, addr: Addr<'_>) -> Self {
         self.0.set_fixed_offset(addr.to_bits());
+        self
+    }
+
+    /// Points [`RawSqe::read_fixed`] and [`RawSqe::write_fixed`] at metadata; the file is a block device opened with
+    /// O_DIRECT. Nothing for commands. Available since Linux 6.14.
+    #[must_use]
+    pub fn metadata(mut self, attr: &MetadataAttr) -> Self {
+        self.0.set_metadata(attr);
         self
     }
 

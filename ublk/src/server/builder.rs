@@ -1,26 +1,25 @@
-//! How a server is started: what may be chosen, in which order things happen, what can go wrong.
+//! How a server is started: what may be chosen, and in which order things happen.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use super::door::Door;
 use super::live::{Server, Sockets};
 use super::mode::{DataMode, deal};
 use super::resize::Resizer;
-use super::shared::{QueueFailure, Shared, Startup, StopHandle};
+use super::shared::{Shared, Startup, StopHandle};
 use super::socket::socket_path;
-use super::takeover::{Takeover, TargetMismatch};
+use super::start_error::StartError;
+use super::takeover::{Takeover, check_metadata};
 use super::workers::Workers;
 use super::{DeviceStatus, ParamsStatus, Status};
-use crate::ctrl::{Control, OpenError};
+use crate::ctrl::Control;
 use crate::device::{
-    Configured, Device, DeviceError, DeviceSpec, Live, Recoverable, Recovery, StartProgress,
-    Starting, Step,
+    Configured, Device, DeviceError, DeviceSpec, Live, Recoverable, Recovery, SharedMemory,
+    StartProgress, Starting, Step,
 };
-use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder, ParamsError};
+use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder};
 use crate::queue::{KillSwitch, LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
 use crate::target::{Target, ZonedTarget};
 use crate::uapi::{Features, Params};
@@ -75,45 +74,6 @@ impl Unstarted {
     }
 }
 
-/// Why a server did not start. Nothing of it is left; a device that it was to take over is as it was.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// There is no driver, or no permission to use it.
-    #[error(transparent)]
-    Driver(#[from] OpenError),
-    /// The parameters would be refused.
-    #[error(transparent)]
-    Params(#[from] ParamsError),
-    /// A step of the device's life failed.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The device that was to be taken over had another target.
-    #[error(transparent)]
-    Mismatch(#[from] TargetMismatch),
-    /// A queue failed.
-    #[error(transparent)]
-    Queue(QueueFailure),
-    /// The time was over.
-    #[error(
-        "the device did not start within {timeout:?}; {missing} of {threads} threads had not fetched"
-    )]
-    TimedOut {
-        /// What it was given.
-        timeout: Duration,
-        /// Threads that had not fetched all their tags.
-        missing: usize,
-        /// Threads in all.
-        threads: usize,
-    },
-    /// A [`StopHandle`] was used meanwhile.
-    #[error("the start was interrupted")]
-    Interrupted,
-    /// Somebody stopped or deleted the device meanwhile.
-    #[error("the device was stopped by someone else while it started")]
-    StoppedMeanwhile,
-}
-
 /// Chooses how a target is served. Defaults: a free id, 1 queue, depth 64, requests of 512 KiB.
 pub struct ServerBuilder {
     door: Arc<dyn Door>,
@@ -129,6 +89,8 @@ pub struct ServerBuilder {
     order: StartupOrder,
     start_timeout: Duration,
     latency: bool,
+    rotate: bool,
+    memories: Vec<SharedMemory>,
     socket: Option<Option<PathBuf>>,
     shared: Arc<Shared>,
 }
@@ -148,6 +110,10 @@ impl ServerBuilder {
         let target = door.target();
         let params = ParamsBuilder::new(target.size_bytes(), target.capabilities())
             .zoned(target.zoned().map(ZonedTarget::geometry));
+        let params = match target.integrity() {
+            Some(integrity) => params.integrity(integrity.options()),
+            None => params,
+        };
         Self {
             door,
             target_name: "custom".into(),
@@ -162,6 +128,8 @@ impl ServerBuilder {
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
             latency: false,
+            rotate: false,
+            memories: Vec::new(),
             socket: None,
             shared: Arc::default(),
         }
@@ -209,6 +177,23 @@ impl ServerBuilder {
         self
     }
 
+    /// Registers memory that clients share with this server: requests whose pages are all in it are served from
+    /// there without a copy (by a target that wants bytes, with one), all others in the device's data mode. Not with
+    /// [`DataMode::GetData`]. May be given several times. Available since Linux 7.1.
+    ///
+    /// ```no_run
+    /// # use ublk::{server::{Server, SharedMemory}, target::NullTarget};
+    /// let file = std::fs::File::options().read(true).write(true).open("/dev/shm/requests")?;
+    /// let memory = SharedMemory::from_file(&file, 4 << 20)?;
+    /// let server = Server::builder(NullTarget::new(1 << 30)).shared_memory(memory).start()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn shared_memory(mut self, memory: SharedMemory) -> Self {
+        self.memories.push(memory);
+        self
+    }
+
     /// Commands for many tags at once, in any data mode but [`DataMode::GetData`]. Needs 2 tags at least.
     /// Available since Linux 7.0.
     #[must_use]
@@ -217,8 +202,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Registers each request's pages at another index than the one before it:
+    /// [`QueueTicket::rotating`]. A test of the driver.
+    #[must_use]
+    pub fn rotate_indices(mut self, rotate: bool) -> Self {
+        self.rotate = rotate;
+        self
+    }
+
     /// Threads; one for each queue unless given. Fewer serve several queues each; more share the tags of
-    /// a queue, where the device lets them (since Linux 6.16, without `batch`).
+    /// a queue, where the device lets them (since Linux 6.16; with `batch` not in the automatic zero-copy modes).
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
@@ -226,7 +219,7 @@ impl ServerBuilder {
     }
 
     /// Gives each thread a share of every queue, so that all of them serve whatever queue is busy. Needs a
-    /// device that lets threads share a queue: since Linux 6.16, without `batch`.
+    /// device that lets threads share a queue, as [`threads`](Self::threads).
     #[must_use]
     pub fn share_queues(mut self, share: bool) -> Self {
         self.share_queues = share;
@@ -334,9 +327,14 @@ impl ServerBuilder {
     }
 
     /// Takes over a device that another server has left, instead of adding one. Of what was chosen here only the
-    /// target, its name, the socket, the order and the time for the start count; the rest is the device's own.
+    /// target, its name, the shared memory (which must be the old server's), the socket, the order and the time for
+    /// the start count; the rest is the device's own.
     pub fn recover(self, id: u32) -> Takeover {
         Takeover::new(self, id)
+    }
+
+    pub(super) fn memories(&self) -> &[SharedMemory] {
+        &self.memories
     }
 
     pub(super) fn target(&self) -> &dyn Target {
@@ -354,10 +352,14 @@ impl ServerBuilder {
     /// [`StartError`]; the device is gone and its threads have ended, unless the error says otherwise.
     pub fn start(mut self) -> Result<Server, StartError> {
         let params = self.params.clone().max_io_bytes(self.spec.max_io_bytes).build()?;
+        check_metadata(&params, self.target())?;
         let mut control = Control::open()?;
         self.settle_features(&mut control)?;
         let device = Device::add(control, &self.spec)?;
-        let device = device.set_params(&params)?;
+        let mut device = device.set_params(&params)?;
+        for memory in &self.memories {
+            device.share(memory)?;
+        }
         self.launch(Unstarted::New(device), params)
     }
 
@@ -370,6 +372,13 @@ impl ServerBuilder {
             // The driver wants a mode in which it copies nothing itself, because an append's commit has
             // no room for a buffer; and a report has to be written by the server, which zero copy cannot.
             self.spec.features |= Features::ZONED | Features::USER_COPY;
+        }
+        if !self.memories.is_empty() {
+            self.spec.features |= Features::SHMEM_ZC;
+        }
+        if target.integrity().is_some() {
+            // Metadata has no other way than the one through the character device.
+            self.spec.features |= Features::INTEGRITY | Features::USER_COPY;
         }
         if self.batch {
             self.spec.features |= Features::BATCH_IO;
@@ -394,6 +403,9 @@ impl ServerBuilder {
         let mut tickets = device.open_queues()?;
         if self.latency {
             tickets = tickets.into_iter().map(QueueTicket::with_latency).collect();
+        }
+        if self.rotate {
+            tickets = tickets.into_iter().map(QueueTicket::rotating).collect();
         }
         let hands = deal(tickets, self.threads, self.share_queues);
         let counters: Vec<_> = hands.iter().flatten().map(QueueTicket::counters).collect();

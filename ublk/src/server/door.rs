@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::queue::{QueueError, Worker};
-use crate::target::{AsyncTarget, Capabilities, Target};
+use crate::target::{AsyncTarget, Capabilities, IntegrityOptions, IntegrityTarget, Target};
 
 /// A target, and how a thread serves it.
 pub(super) trait Door: Send + Sync {
@@ -56,11 +56,30 @@ impl<T: AsyncTarget> Target for AsyncDoor<T> {
         self.0.files()
     }
 
+    fn integrity(&self) -> Option<&dyn IntegrityTarget> {
+        self.0.integrity().map(|_| self as &dyn IntegrityTarget)
+    }
+
     fn read(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     fn write(&self, _: u64, _: &[u8], _: bool) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Shown only where the target has metadata.
+impl<T: AsyncTarget> IntegrityTarget for AsyncDoor<T> {
+    fn options(&self) -> IntegrityOptions {
+        self.0.integrity().unwrap_or_default()
+    }
+
+    fn read_with_metadata(&self, _: u64, _: &mut [u8], _: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn write_with_metadata(&self, _: u64, _: &[u8], _: &[u8], _: bool) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -25,18 +25,22 @@ mod requests;
 mod resize;
 mod shared;
 mod socket;
+mod start_error;
 mod status;
 mod takeover;
 mod workers;
 
-pub use builder::{ServerBuilder, StartError, StartupOrder};
+pub use builder::{ServerBuilder, StartupOrder};
 pub use detach::{DetachError, DetachReport};
 pub use live::{Server, StopError, StopReport};
 pub use mode::DataMode;
+
+pub use crate::sys::shared::{SharedMemory, SharedMemoryError};
 pub use prometheus::prometheus;
 pub use requests::{Request, ask, request_path};
 pub use resize::ResizeError;
 pub use shared::{QueueFailure, StopHandle, Wake};
 pub use socket::{SOCKET_DIR, read_status, socket_path};
+pub use start_error::StartError;
 pub use status::{DeviceStatus, ParamsStatus, Status};
 pub use takeover::{Takeover, TargetMismatch};

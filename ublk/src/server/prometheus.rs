@@ -63,6 +63,12 @@ const FAMILIES: &[Family] = &[
         &[(None, |queue| queue.withheld)],
     ),
     (
+        "ublk_requests_in_shared_memory_total",
+        "counter",
+        "Requests whose bytes were in memory that the client shares.",
+        &[(None, |queue| queue.shared)],
+    ),
+    (
         "ublk_io_uring_enters_total",
         "counter",
         "Calls of io_uring_enter.",

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::builder::{ServerBuilder, StartError, Unstarted};
+use super::builder::{ServerBuilder, Unstarted};
 use super::live::Server;
 use super::shared::StopHandle;
+use super::start_error::StartError;
 use crate::ctrl::Control;
 use crate::device::{Device, DeviceError, Step, quiesce_and_wait};
-use crate::target::Capabilities;
+use crate::target::{Capabilities, Target};
 use crate::uapi::{Attrs, DevState, ParamTypes, Params, SECTOR_BYTES};
 
 /// How long an old server that is about to end is waited for unless told otherwise.
@@ -46,6 +47,11 @@ pub enum TargetMismatch {
         /// What is missing.
         what: &'static str,
     },
+    /// The disk's metadata is not what the target keeps.
+    #[error(
+        "the device's metadata is not what this target keeps: give the target the device had, and no metadata beside it"
+    )]
+    Metadata,
     /// The target has a volatile cache, and the disk's users were told that there is none.
     #[error(
         "this target has a volatile cache, and the device's users were told that there is none"
@@ -95,7 +101,8 @@ impl Takeover {
         if self.replace {
             self.quiesce(&mut control)?;
         }
-        let device = Device::recover(control, self.id, self.wait)?;
+        let mut device = Device::recover(control, self.id, self.wait)?;
+        device.shares(self.builder.memories());
         let params = *device.params();
         self.check(&params)?;
         self.builder.launch(Unstarted::Left(device), params)
@@ -114,8 +121,22 @@ impl Takeover {
 
     fn check(&self, params: &Params) -> Result<(), TargetMismatch> {
         let target = self.builder.target();
+        check_metadata(params, target)?;
         check_target(params, target.size_bytes(), target.capabilities())
     }
+}
+
+/// Whether a target keeps the metadata that a device's parameters promise. What nobody will send it does not matter;
+/// nor does anything to a target that does not look at bytes.
+pub(super) fn check_metadata(params: &Params, target: &dyn Target) -> Result<(), TargetMismatch> {
+    if !params.types.contains(ParamTypes::INTEGRITY) {
+        return Ok(());
+    }
+    let fits = match target.integrity() {
+        Some(integrity) => crate::params::is_group_of(params, integrity.options()),
+        None => target.capabilities().ignores_data,
+    };
+    if fits { Ok(()) } else { Err(TargetMismatch::Metadata) }
 }
 
 /// Whether a target keeps what a device's parameters have promised.
@@ -193,6 +214,29 @@ mod tests {
         check_target(&params, (1 << 20) + 511, FULL).unwrap();
         let error = check_target(&params, (1 << 20) + 512, FULL).unwrap_err().to_string();
         assert!(error.contains("1048576") && error.contains("1049088"), "{error}");
+    }
+
+    #[test]
+    fn metadata_is_for_the_target_that_keeps_it() {
+        use crate::params::{Checksum, IntegrityOptions};
+        use crate::target::{MetadataTarget, NullTarget, RamTarget};
+
+        let ram = || RamTarget::new(1 << 20).unwrap();
+        let options = IntegrityOptions {
+            metadata_bytes: 8,
+            checksum: Checksum::Crc16T10Dif,
+            ..IntegrityOptions::default()
+        };
+        let target = MetadataTarget::new(ram(), ram(), options).unwrap();
+        let plain = ParamsBuilder::new(1 << 20, target.capabilities());
+        let device = plain.clone().integrity(options).build().unwrap();
+        check_metadata(&device, &target).unwrap();
+        check_metadata(&plain.build().unwrap(), &target).unwrap();
+        check_metadata(&device, &NullTarget::untouched(1 << 20)).unwrap();
+        assert_eq!(check_metadata(&device, &ram()), Err(TargetMismatch::Metadata));
+        let other = IntegrityOptions { checksum: Checksum::Ip, ..options };
+        let other = MetadataTarget::new(ram(), ram(), other).unwrap();
+        assert_eq!(check_metadata(&device, &other), Err(TargetMismatch::Metadata));
     }
 
     #[test]

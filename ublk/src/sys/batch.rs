@@ -18,6 +18,9 @@ use crate::uapi::{BatchFlags, BatchIo, ElemHeader, FETCH_ELEM_BYTES, IoCmdOp, MA
 
 /// Completions with tags that can be under way before any is taken.
 const FETCH_BUFFERS: u16 = 16;
+/// The same, where several rings wait for the tags of a queue. The driver gives all of them to the one that asked
+/// first, until that one has no room left; so each gives itself little, and stands in line again when it is used up.
+const TURN_BUFFERS: u16 = 4;
 /// Element buffers of one queue. One is with the kernel for the length of a submission, so two do.
 const ELEM_BUFFERS_MAX: usize = 8;
 
@@ -48,6 +51,8 @@ pub(super) struct Handled<'a> {
     pub(super) taken: &'a [u16],
     /// The tag it stopped at, and why.
     pub(super) refused: Option<(u16, i32)>,
+    /// They were prepared, and not answered.
+    pub(super) preparation: bool,
 }
 
 /// The batch side of one queue.
@@ -58,6 +63,10 @@ pub(super) struct Batch {
     buffers: Vec<ElemBuffer>,
     filling: Option<usize>,
     fetch: FetchBuffers,
+    /// A PREP_IO_CMDS was sent. A fetch before it is refused where the device is being taken over.
+    prepared: bool,
+    /// The first fetch was sent.
+    fetched: bool,
     /// A FETCH_IO_CMDS is with the kernel.
     pub(super) fetching: bool,
     /// The kernel has ended the queue.
@@ -72,6 +81,7 @@ impl Batch {
         depth: u16,
         group: u16,
         flags: BatchFlags,
+        takes_turns: bool,
     ) -> io::Result<Self> {
         let buffer = || ElemBuffer {
             words: Vec::with_capacity(usize::from(depth) * usize::from(flags.elem_bytes() / 8)),
@@ -84,7 +94,9 @@ impl Batch {
             flags,
             buffers: (0..ELEM_BUFFERS_MAX).map(|_| buffer()).collect(),
             filling: None,
-            fetch: FetchBuffers::register(ring, group)?,
+            fetch: FetchBuffers::register(ring, group, takes_turns)?,
+            prepared: false,
+            fetched: false,
             fetching: false,
             ended: false,
         })
@@ -144,6 +156,7 @@ impl Batch {
         let buffer = &mut self.buffers[index];
         buffer.with_kernel = true;
         let op = if buffer.commits { IoCmdOp::CommitIoCmds } else { IoCmdOp::PrepIoCmds };
+        self.prepared |= !buffer.commits;
         let batch = BatchIo {
             q_id: self.queue,
             flags: self.flags,
@@ -155,23 +168,40 @@ impl Batch {
         Some(Sqe64::batch(file, op.encoded(), batch, addr, user_data(index)))
     }
 
-    /// FETCH_IO_CMDS, where none is with the kernel and the queue has not ended.
+    /// FETCH_IO_CMDS, where the tags are prepared, none is with the kernel and the queue has not ended.
     pub(super) fn take_fetch(&mut self, file: u32, user_data: u64) -> Option<Sqe64> {
-        if self.fetching || self.ended {
+        if self.fetching || self.ended || !self.prepared {
             return None;
         }
         self.fetching = true;
+        self.fetched = true;
         let batch =
             BatchIo { q_id: self.queue, elem_bytes: FETCH_ELEM_BYTES, ..BatchIo::default() };
         let sqe = Sqe64::batch(file, IoCmdOp::FetchIoCmds.encoded(), batch, 0, user_data);
         Some(sqe.multishot(self.fetch.group))
     }
 
+    /// Whether the next fetch is the first, of a ring whose part is prepared.
+    pub(super) fn is_first_fetch(&self) -> bool {
+        self.prepared && !self.fetched
+    }
+
+    /// Whether a fetch was sent before.
+    pub(super) fn has_fetched(&self) -> bool {
+        self.fetched
+    }
+
+    /// A fetch came to its end; the next finds its buffers provided.
+    pub(super) fn fetch_ended(&mut self) {
+        self.fetching = false;
+        self.fetch.provide_spent();
+    }
+
     /// A command with elements came back.
     pub(super) fn handled(&mut self, index: usize, result: i32) -> Handled<'_> {
         let elem_bytes = i32::from(self.flags.elem_bytes());
         let Some(buffer) = self.buffers.get_mut(index) else {
-            return Handled { taken: &[], refused: None };
+            return Handled { taken: &[], refused: None, preparation: false };
         };
         buffer.with_kernel = false;
         // A preparation is all or nothing, and answers 0 or an error; a commit says how many bytes of elements
@@ -184,7 +214,7 @@ impl Batch {
         // A commit that stopped half-way says where and not why; what it did not reach cannot be told
         // from what it refused, so the first of them stands for all.
         let refused = rest.first().map(|tag| (*tag, if result < 0 { result } else { -libc::EIO }));
-        Handled { taken, refused }
+        Handled { taken, refused, preparation: !buffer.commits }
     }
 
     /// Whether a tag is in a command that has not come back.
@@ -217,6 +247,9 @@ struct FetchBuffers {
     page: TagBuffers,
     group: u16,
     tail: u16,
+    takes_turns: bool,
+    /// Buffers that wait for the next turn.
+    spent: Vec<u16>,
 }
 
 /// `struct io_uring_buf`.
@@ -231,17 +264,25 @@ const _: () =
     assert!(FETCH_BUFFERS.is_power_of_two() && FETCH_BUFFERS as usize * ENTRY_BYTES <= BUFFERS_AT);
 
 impl FetchBuffers {
-    fn register(ring: &IoUring, group: u16) -> io::Result<Self> {
+    fn register(ring: &IoUring, group: u16, takes_turns: bool) -> io::Result<Self> {
         let page = TagBuffers::map(1, PAGE_BYTES as u32)?;
-        let mut buffers = Self { page, group, tail: 0 };
+        let count = if takes_turns { TURN_BUFFERS } else { FETCH_BUFFERS };
+        let spent = Vec::with_capacity(usize::from(count));
+        let mut buffers = Self { page, group, tail: 0, takes_turns, spent };
         let base = buffers.base()?.as_ptr().addr() as u64;
         // SAFETY: the page is mapped until drop, which comes after the ring's, or never: the ring's owner forgets its
         // batches where commands are left. No reference points into it.
         unsafe { ring.submitter().register_buf_ring_with_flags(base, FETCH_BUFFERS, group, 0)? };
-        for buffer in 0..FETCH_BUFFERS {
+        for buffer in 0..count {
             buffers.provide(buffer);
         }
         Ok(buffers)
+    }
+
+    fn provide_spent(&mut self) {
+        while let Some(buffer) = self.spent.pop() {
+            self.provide(buffer);
+        }
     }
 
     fn base(&self) -> io::Result<NonNull<u8>> {
@@ -283,7 +324,11 @@ impl FetchBuffers {
                     .cast::<u16>()
                     .copy_to_nonoverlapping(NonNull::from(&mut tags).cast(), count);
             };
-            self.provide(buffer);
+            if self.takes_turns {
+                self.spent.push(buffer);
+            } else {
+                self.provide(buffer);
+            }
         }
         tags.into_iter().take(count)
     }
@@ -301,7 +346,7 @@ mod tests {
                 return None;
             }
         };
-        Some(Batch::new(&ring, 2, 4, 0, flags).unwrap())
+        Some(Batch::new(&ring, 2, 4, 0, flags, false).unwrap())
     }
 
     fn commit(tag: u16) -> Element {
@@ -366,6 +411,9 @@ mod tests {
     #[test]
     fn one_fetch_at_a_time_and_none_after_the_end() {
         let Some(mut batch) = batch(BatchFlags::empty()) else { return };
+        assert!(batch.take_fetch(0, 0).is_none(), "nothing is prepared");
+        batch.add(Element { command: Command::Fetch, ..commit(0) }).unwrap();
+        batch.take_filled(0, |_| 0).unwrap();
         assert!(batch.take_fetch(0, 0).is_some());
         assert!(batch.take_fetch(0, 0).is_none());
         batch.fetching = false;

@@ -7,16 +7,25 @@
 use std::io;
 use std::ptr::{self, NonNull};
 
-/// Page-aligned, zeroed buffers for all tags of one queue.
+/// Page-aligned, zeroed buffers for all tags of one queue: bytes, and after them room for metadata where there is some.
 ///
-/// Not `Send`: a queue and its memory belong to one thread.
+/// A place in them is no reference yet: who makes one of it has to know that nobody else has.
 #[derive(Debug)]
 pub(crate) struct TagBuffers {
     base: NonNull<u8>,
     stride_bytes: usize,
     len_bytes: usize,
+    /// Where in a stride the metadata begins: on the page after the bytes.
+    metadata_start: usize,
+    metadata_len_bytes: usize,
     depth: u16,
 }
+
+// SAFETY: a mapping belongs to the process. This type only tells addresses; whoever makes a reference of one answers
+// for it, on whatever thread.
+unsafe impl Send for TagBuffers {}
+// SAFETY: as above.
+unsafe impl Sync for TagBuffers {}
 
 impl TagBuffers {
     /// Maps `depth` buffers of `len_bytes` each.
@@ -24,16 +33,32 @@ impl TagBuffers {
     /// # Errors
     /// EINVAL for no buffer or an empty one, else what mmap(2) says.
     pub(crate) fn map(depth: u16, len_bytes: u32) -> io::Result<Self> {
+        Self::map_with_metadata(depth, len_bytes, 0)
+    }
+
+    /// Maps `depth` buffers of `len_bytes` each, with room for that much metadata beside each.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub(crate) fn map_with_metadata(
+        depth: u16,
+        len_bytes: u32,
+        metadata_len_bytes: u32,
+    ) -> io::Result<Self> {
         // SAFETY: no pointer is involved; the page size can always be asked for.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let page = usize::try_from(page).unwrap_or(4096).max(4096);
-        let len = len_bytes as usize;
-        let stride = len.checked_next_multiple_of(page);
+        let (len, metadata_len) = (len_bytes as usize, metadata_len_bytes as usize);
+        let metadata_start = len.checked_next_multiple_of(page);
+        let stride = metadata_start
+            .and_then(|start| start.checked_add(metadata_len.checked_next_multiple_of(page)?));
         let total = stride.and_then(|stride| stride.checked_mul(usize::from(depth)));
-        let (Some(stride_bytes), Some(total)) = (stride, total) else {
+        let (Some(metadata_start), Some(stride_bytes), Some(total)) =
+            (metadata_start, stride, total)
+        else {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         };
-        if total == 0 {
+        if total == 0 || len == 0 {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         // Depth times the largest request is rarely all used at once. Miri knows no such flag.
@@ -49,7 +74,14 @@ impl TagBuffers {
         let Some(base) = NonNull::new(base.cast::<u8>()) else {
             return Err(io::Error::from_raw_os_error(libc::ENOMEM));
         };
-        Ok(Self { base, stride_bytes, len_bytes: len, depth })
+        Ok(Self {
+            base,
+            stride_bytes,
+            len_bytes: len,
+            metadata_start,
+            metadata_len_bytes: metadata_len,
+            depth,
+        })
     }
 
     /// Bytes of each buffer.
@@ -70,6 +102,17 @@ impl TagBuffers {
         }
         let offset = usize::from(tag) * self.stride_bytes;
         // SAFETY: offset and length were just checked to be inside the mapping.
+        let start = unsafe { self.base.add(offset) };
+        Some(NonNull::slice_from_raw_parts(start, len_bytes))
+    }
+
+    /// The first `len_bytes` of a tag's metadata, which no byte of [`place`](Self::place) is part of.
+    pub(crate) fn metadata_place(&self, tag: u16, len_bytes: usize) -> Option<NonNull<[u8]>> {
+        if tag >= self.depth || len_bytes > self.metadata_len_bytes {
+            return None;
+        }
+        let offset = usize::from(tag) * self.stride_bytes + self.metadata_start;
+        // SAFETY: as in `place`: a stride is long enough for both parts, and the tag is one of the mapping's.
         let start = unsafe { self.base.add(offset) };
         Some(NonNull::slice_from_raw_parts(start, len_bytes))
     }
@@ -108,6 +151,33 @@ mod tests {
     }
 
     #[test]
+    fn metadata_lies_beside_the_bytes_of_its_tag() {
+        let buffers = TagBuffers::map_with_metadata(3, 5000, 4097).unwrap();
+        for tag in 0..3 {
+            // SAFETY: no kernel in this test; the two parts of a tag do not overlap, which is what is tested.
+            let (data, metadata) = unsafe {
+                let data = buffers.place(tag, 5000).unwrap().as_mut();
+                (data, buffers.metadata_place(tag, 4097).unwrap().as_mut())
+            };
+            assert!(metadata.iter().all(|byte| *byte == 0));
+            data.fill(2 * tag as u8 + 1);
+            metadata.fill(2 * tag as u8 + 2);
+        }
+        for tag in 0..3 {
+            // SAFETY: as above.
+            let (data, metadata) = unsafe {
+                let data = buffers.place(tag, 5000).unwrap().as_ref();
+                (data, buffers.metadata_place(tag, 4097).unwrap().as_ref())
+            };
+            assert!(data.iter().all(|byte| *byte == 2 * tag as u8 + 1));
+            assert!(metadata.iter().all(|byte| *byte == 2 * tag as u8 + 2));
+        }
+        assert!(buffers.metadata_place(3, 1).is_none());
+        assert!(buffers.metadata_place(0, 4098).is_none());
+        assert!(TagBuffers::map(1, 4096).unwrap().metadata_place(0, 1).is_none());
+    }
+
+    #[test]
     fn what_is_not_there_is_none() {
         let buffers = TagBuffers::map(2, 4096).unwrap();
         assert_eq!(buffers.address(2), None);
@@ -115,5 +185,6 @@ mod tests {
         assert!(buffers.place(0, 4097).is_none());
         assert!(TagBuffers::map(0, 4096).is_err());
         assert!(TagBuffers::map(1, 0).is_err());
+        assert!(TagBuffers::map_with_metadata(1, 0, 4096).is_err());
     }
 }

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::buffers::TagBuffers;
 
@@ -16,6 +17,8 @@ pub enum Holder {
     Task,
     /// A task that is looking at the bytes right now.
     TaskLooking,
+    /// Nobody here, and never again: another ring may have it.
+    Gone,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,24 @@ impl Gates {
         }
     }
 
+    /// Notes that the kernel has, or another ring, what no entry of this ring's took there.
+    pub(crate) fn begin_with_kernel(&self, slot: u32) {
+        if let Some(gate) = self.gates.get(slot as usize)
+            && gate.with_kernel.get() == 0
+        {
+            gate.with_kernel.set(1);
+            self.total.set(self.total.get() + 1);
+        }
+    }
+
+    /// Notes that an entry has come back, of a slot that is not this ring's for it and never will be.
+    pub(crate) fn retire(&self, slot: u32) {
+        self.leave_kernel(slot);
+        if let Some(gate) = self.gates.get(slot as usize) {
+            gate.holder.set(Holder::Gone);
+        }
+    }
+
     /// Whether the queue may touch the buffer.
     pub(crate) fn is_queues(&self, slot: u32) -> bool {
         self.gates
@@ -81,7 +102,8 @@ impl Gates {
     /// Gives the turn to the task, or back to the queue; not while the kernel has it or a task looks.
     pub(crate) fn pass_to(&self, slot: u32, holder: Holder) -> bool {
         let Some(gate) = self.gates.get(slot as usize) else { return false };
-        if gate.with_kernel.get() > 0 || gate.holder.get() == Holder::TaskLooking {
+        let fixed = matches!(gate.holder.get(), Holder::TaskLooking | Holder::Gone);
+        if gate.with_kernel.get() > 0 || fixed {
             return false;
         }
         gate.holder.set(holder);
@@ -93,7 +115,7 @@ impl Gates {
 /// turn.
 #[derive(Debug)]
 pub struct SharedBuffer {
-    buffers: Rc<TagBuffers>,
+    buffers: Arc<TagBuffers>,
     /// Which of them.
     index: u16,
     gates: Rc<Gates>,
@@ -110,25 +132,36 @@ impl Drop for Looking<'_> {
 }
 
 impl SharedBuffer {
-    pub(crate) fn new(buffers: Rc<TagBuffers>, index: u16, gates: Rc<Gates>, slot: u32) -> Self {
+    pub(crate) fn new(buffers: Arc<TagBuffers>, index: u16, gates: Rc<Gates>, slot: u32) -> Self {
         Self { buffers, index, gates, slot }
     }
 
     /// Shows the first `len_bytes`; none while it is not the task's turn, a transfer is under way, or
     /// the buffer is shorter.
     pub(crate) fn look<R>(&self, len_bytes: usize, see: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        self.look_at_both(len_bytes, 0, |bytes, _| see(bytes))
+    }
+
+    /// Shows the first bytes of the buffer and of its metadata, under the same conditions.
+    pub(crate) fn look_at_both<R>(
+        &self,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+        see: impl FnOnce(&mut [u8], &mut [u8]) -> R,
+    ) -> Option<R> {
         let gate = self.gates.gates.get(self.slot as usize)?;
         if gate.with_kernel.get() > 0 || gate.holder.get() != Holder::Task {
             return None;
         }
         let mut place = self.buffers.place(self.index, len_bytes)?;
+        let mut metadata = self.buffers.metadata_place(self.index, metadata_len_bytes)?;
         gate.holder.set(Holder::TaskLooking);
         let _looking = Looking(gate);
         // SAFETY: the bytes are mapped and initialised as long as `buffers` lives. Nobody else refers to them until
         // `_looking` goes: the kernel has no entry that names them and gets none, for `enter_kernel` wants another
         // holder; the queue gives them out only while it is the holder itself, and cannot become it, for `pass_to`
-        // refuses; and a second look is refused above.
-        Some(see(unsafe { place.as_mut() }))
+        // refuses; and a second look is refused above. The two places do not overlap.
+        Some(unsafe { see(place.as_mut(), metadata.as_mut()) })
     }
 }
 
@@ -138,7 +171,7 @@ mod tests {
 
     fn shared() -> (Rc<Gates>, SharedBuffer) {
         let gates = Rc::new(Gates::new(2));
-        let buffers = Rc::new(TagBuffers::map(2, 4096).unwrap());
+        let buffers = Arc::new(TagBuffers::map(2, 4096).unwrap());
         (Rc::clone(&gates), SharedBuffer::new(buffers, 1, gates, 1))
     }
 
@@ -179,6 +212,20 @@ mod tests {
         }));
         assert!(panicked.is_err());
         assert!(buffer.look(8, |_| ()).is_some());
+    }
+
+    #[test]
+    fn what_is_retired_stays_shut() {
+        let (gates, buffer) = shared();
+        gates.begin_with_kernel(1);
+        gates.begin_with_kernel(1);
+        assert_eq!(gates.total_with_kernel(), 1);
+        assert!(!gates.is_queues(1) && gates.is_with_kernel(1));
+        gates.retire(1);
+        assert_eq!(gates.total_with_kernel(), 0);
+        assert!(!gates.is_queues(1) && !gates.pass_to(1, Holder::Task));
+        assert!(!gates.enter_kernel(1, Holder::Queue) && !gates.enter_kernel(1, Holder::Task));
+        assert!(buffer.look(1, |_| ()).is_none());
     }
 
     #[test]

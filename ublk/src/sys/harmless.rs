@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::addr::{Addr, SqeAddr};
 use super::elements::ElementBuffer;
+use super::metadata_attr::MetadataAttr;
 use super::sqe::{OP_READ_FIXED, OP_URING_CMD, OP_WRITE_FIXED, SqeBytes};
 use crate::uapi::{BatchFlags, BatchIo, CtrlCmd, IoCmd, IoCmdOp, ioc_nr};
 
@@ -97,6 +98,13 @@ impl HarmlessSqe {
     pub(crate) fn set_fixed_offset(&mut self, offset_bytes: u64) {
         if self.bytes.opcode() != OP_URING_CMD {
             self.bytes.set_addr(offset_bytes);
+        }
+    }
+
+    /// Points a read or a write at metadata; nothing for a command, which has its payload there.
+    pub(crate) fn set_metadata(&mut self, attr: &MetadataAttr) {
+        if matches!(self.bytes.opcode(), OP_READ_FIXED | OP_WRITE_FIXED) {
+            self.bytes.set_metadata_attr(attr.addr());
         }
     }
 

@@ -2,10 +2,13 @@
 //! has a lane for each queue it serves, of whatever device.
 
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::batch::Batch;
 use super::buffers::TagBuffers;
+use super::common::CommonTags;
+use super::shared::SharedMemory;
+use crate::uapi::ShmemAddr;
 
 /// How a request's bytes get to the server and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +76,20 @@ pub(crate) struct LaneSpec<'a> {
     pub(crate) queue: u16,
     pub(crate) depth: u16,
     pub(crate) tags: TagSet,
+    /// Where several rings serve all of the queue's tags: those that this one prepares.
+    pub(crate) common: Option<(Arc<CommonTags>, TagSet)>,
     pub(crate) buffer_len_bytes: u32,
+    /// Room for metadata beside each buffer; 0 for a device without.
+    pub(crate) metadata_len_bytes: u32,
     pub(crate) transfer: Transfer,
     pub(crate) batch: bool,
     pub(crate) zoned: bool,
+    /// Register each request's pages at another index than the one before it.
+    pub(crate) rotate: bool,
     /// Files that transfers may name, by their index.
     pub(crate) files: Vec<BorrowedFd<'a>>,
+    /// Memory that requests may be in, with the index the kernel knows it by.
+    pub(crate) shared: Arc<Vec<(u16, SharedMemory)>>,
 }
 
 /// A lane of a ring.
@@ -88,11 +99,16 @@ pub(super) struct Lane {
     pub(super) tags: TagSet,
     /// The slot of the set's first tag; the others follow.
     pub(super) first_slot: u32,
-    pub(super) buffers: Rc<TagBuffers>,
+    pub(super) buffers: Arc<TagBuffers>,
+    /// The tags are several rings'.
+    pub(super) common: Option<Arc<CommonTags>>,
+    /// Which of two places each tag's pages are registered at now; empty where there is one.
+    pub(super) second_place: Vec<bool>,
     pub(super) transfer: Transfer,
     /// The character device in the ring's file table; the lane's files follow it.
     pub(super) char_device: u32,
     pub(super) files: u32,
+    pub(super) shared: Arc<Vec<(u16, SharedMemory)>>,
     pub(super) batch: Option<Batch>,
 }
 
@@ -100,6 +116,12 @@ impl Lane {
     /// A file in the ring's table.
     pub(super) fn file(&self, index: u32) -> Option<u32> {
         (index < self.files).then(|| self.char_device + 1 + index)
+    }
+
+    /// The memory of an index, where that many bytes at that offset are in it.
+    pub(super) fn shared(&self, at: ShmemAddr, len_bytes: u64) -> Option<&SharedMemory> {
+        let (_, memory) = self.shared.iter().find(|(index, _)| *index == at.index)?;
+        memory.address(u64::from(at.offset), len_bytes).map(|_| memory)
     }
 
     /// The address that a command gives for the tag at that position: its buffer, where the kernel copies.

@@ -1,6 +1,7 @@
 //! Buffers and gates without a ring: what a double of the driver plays on, under the same rules.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::buffers::TagBuffers;
 use super::gate::{Gates, Holder, SharedBuffer};
@@ -8,14 +9,16 @@ use super::gate::{Gates, Holder, SharedBuffer};
 /// The buffers of slots, and whose turn it is with each.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    buffers: Rc<TagBuffers>,
+    buffers: Arc<TagBuffers>,
     pub(crate) gates: Rc<Gates>,
 }
 
 impl Memory {
     pub(crate) fn new(slots: u16, len_bytes: u32) -> std::io::Result<Self> {
         let gates = Rc::new(Gates::new(usize::from(slots)));
-        Ok(Self { buffers: Rc::new(TagBuffers::map(slots, len_bytes)?), gates })
+        // As much room for metadata as for bytes: more than any shape of it wants.
+        let buffers = TagBuffers::map_with_metadata(slots, len_bytes, len_bytes)?;
+        Ok(Self { buffers: Arc::new(buffers), gates })
     }
 
     /// A slot's bytes in the queue's turn.
@@ -27,6 +30,23 @@ impl Memory {
         // SAFETY: mapped and initialised. The queue's turn ends only through `&mut self`, which the slice borrows: a
         // task cannot look before it, and the copies below want `&mut self` too.
         Some(unsafe { place.as_mut() })
+    }
+
+    /// A slot's bytes and metadata in the queue's turn.
+    pub(crate) fn buffers(
+        &mut self,
+        slot: u32,
+        len_bytes: usize,
+        metadata_len_bytes: usize,
+    ) -> Option<(&mut [u8], &mut [u8])> {
+        if !self.gates.is_queues(slot) {
+            return None;
+        }
+        let index = u16::try_from(slot).ok()?;
+        let mut data = self.buffers.place(index, len_bytes)?;
+        let mut metadata = self.buffers.metadata_place(index, metadata_len_bytes)?;
+        // SAFETY: as in `buffer`; the two do not overlap.
+        Some(unsafe { (data.as_mut(), metadata.as_mut()) })
     }
 
     /// Copies into a slot's buffer as the kernel would. False where it is a task's turn, or too long.
@@ -63,7 +83,7 @@ impl Memory {
     /// A task's way to its slot's buffer.
     pub(crate) fn shared(&self, slot: u32) -> Option<SharedBuffer> {
         let index = u16::try_from(slot).ok()?;
-        Some(SharedBuffer::new(Rc::clone(&self.buffers), index, Rc::clone(&self.gates), slot))
+        Some(SharedBuffer::new(Arc::clone(&self.buffers), index, Rc::clone(&self.gates), slot))
     }
 
     /// Gives a slot's turn away, or back.

@@ -133,7 +133,7 @@ impl Ring {
         // SAFETY: the type's constructors and setters take every number that the kernel could use as an address as an
         // `Addr`: memory of an arena, which is never unmapped, never referenced and fenced on both sides, or a place
         // where nothing is mapped. `check` has refused the commands that would find other addresses in memory. Reads and
-        // writes with the ring's buffer table move bytes of arenas and of requests' pages only.
+        // writes with the ring's buffer table move bytes of arenas and of requests' pages only, and their metadata's address is in a `MetadataAttr`, an `Addr` too.
         unsafe { self.push(sqe.bytes()) }
     }
 

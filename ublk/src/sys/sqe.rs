@@ -30,6 +30,13 @@ const PERSONALITY: usize = 42;
 /// Offset of `cmd[]`, the command's payload.
 pub(crate) const CMD: usize = 48;
 
+/// Offset of `attr_ptr` of a read or a write, where a command has its payload.
+const ATTR_PTR: usize = 48;
+/// Offset of `attr_type_mask`.
+const ATTR_TYPE_MASK: usize = 56;
+/// `IORING_RW_ATTR_FLAG_PI`.
+const ATTR_FLAG_PI: u64 = 1;
+
 /// `IORING_OP_READ_FIXED`.
 pub(crate) const OP_READ_FIXED: u8 = 4;
 /// `IORING_OP_WRITE_FIXED`.
@@ -135,6 +142,12 @@ impl SqeBytes {
 
     pub(crate) fn set_uring_cmd_flags(&mut self, flags: u32) {
         self.put(URING_CMD_FLAGS, &flags);
+    }
+
+    /// Of a read or a write: where its metadata's attributes are.
+    pub(crate) fn set_metadata_attr(&mut self, addr: u64) {
+        self.put(ATTR_PTR, &addr);
+        self.put(ATTR_TYPE_MASK, &ATTR_FLAG_PI);
     }
 
     pub(crate) fn set_user_data(&mut self, user_data: u64) {

@@ -20,6 +20,8 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use io_uring::IoUring;
 use io_uring::types::Timespec;
@@ -29,8 +31,9 @@ pub(crate) use operation::Operation;
 
 use super::batch::Batch;
 use super::buffers::TagBuffers;
+use super::common::CommonTags;
 use super::gate::Gates;
-use super::lane::{Lane, LaneSpec, Transfer};
+use super::lane::{Lane, LaneSpec, TagSet, Transfer};
 use super::ring_calls;
 use super::sqe64::Sqe64;
 use super::user_data::{Kind, UserData};
@@ -38,6 +41,8 @@ use crate::uapi::BatchFlags;
 
 /// A kernel out of memory is asked again that many times before the error is passed on.
 const ENTER_RETRIES_MAX: u32 = 1000;
+/// How long rings that share a queue wait for each other's part of it to be prepared.
+const PREPARE_LIMIT: Duration = Duration::from_secs(5);
 /// Slots of one ring: the kernel's limit for registered buffers.
 pub(crate) const SLOTS_MAX: usize = 1 << 14;
 /// Submission entries at most; above it entries are submitted in between.
@@ -117,14 +122,20 @@ impl WorkerRing {
         }
         ring.submitter().register_files(&files)?;
         if specs.iter().any(|spec| matches!(spec.transfer, Transfer::Registered { .. })) {
-            ring.submitter().register_buffers_sparse(slots as u32)?;
+            let places = if specs.iter().any(|spec| spec.rotate) { 2 } else { 1 };
+            ring.submitter().register_buffers_sparse(slots as u32 * places)?;
+        }
+        let gates = Rc::new(Gates::new(slots));
+        for (spec, lane) in specs.iter().zip(&lanes) {
+            let Some((common, own)) = &spec.common else { continue };
+            Self::share_tags(common, *own, lane, &gates)?;
         }
         Ok(Self {
             registered: ring_calls::register_ring_fd(&ring),
             ring,
             has_batches: specs.iter().any(|spec| spec.batch),
             lanes: ManuallyDrop::new(lanes),
-            gates: Rc::new(Gates::new(slots)),
+            gates,
             unpacked: VecDeque::with_capacity(slots),
             timespecs: vec![Timespec::new(); slots].into_boxed_slice(),
             char_devices,
@@ -151,20 +162,46 @@ impl WorkerRing {
             if matches!(spec.transfer, Transfer::Registered { auto: true, fallback: true, .. }) {
                 flags |= BatchFlags::AUTO_BUF_REG_FALLBACK;
             }
-            Some(Batch::new(ring, spec.queue, spec.depth, number, flags)?)
+            let takes_turns = spec.common.is_some();
+            Some(Batch::new(ring, spec.queue, spec.depth, number, flags, takes_turns)?)
         } else {
             None
         };
+        let buffers = match &spec.common {
+            Some((common, _)) => common.buffers(spec.buffer_len_bytes, spec.metadata_len_bytes)?,
+            None => Arc::new(TagBuffers::map_with_metadata(
+                spec.tags.count,
+                spec.buffer_len_bytes,
+                spec.metadata_len_bytes,
+            )?),
+        };
+        let places = if spec.rotate { usize::from(spec.tags.count) } else { 0 };
         Ok(Lane {
             queue: spec.queue,
             tags: spec.tags,
             first_slot,
-            buffers: Rc::new(TagBuffers::map(spec.tags.count, spec.buffer_len_bytes)?),
+            buffers,
+            common: spec.common.as_ref().map(|(common, _)| Arc::clone(common)),
+            second_place: vec![false; places],
             transfer: spec.transfer,
             char_device,
             files: spec.files.len() as u32,
+            shared: Arc::clone(&spec.shared),
             batch,
         })
+    }
+
+    /// Takes the tags that this ring is to prepare. All others are the kernel's or another ring's.
+    fn share_tags(common: &CommonTags, own: TagSet, lane: &Lane, gates: &Gates) -> io::Result<()> {
+        for index in 0..lane.tags.count {
+            let tag = lane.tags.tag(index);
+            if own.index(tag).is_none() {
+                gates.begin_with_kernel(lane.first_slot + u32::from(index));
+            } else if !common.take(tag) {
+                return Err(errno(libc::EBUSY));
+            }
+        }
+        Ok(())
     }
 
     /// Asks for one [`Completion::Watch`] once `fd` is readable or hung up. The descriptor must stay
@@ -199,7 +236,8 @@ impl WorkerRing {
         let mut submission = self.ring.submission();
         for sqe in sqes {
             // SAFETY: the memory an entry may name is: a slot's buffer, which lives until drop or for ever, and whose
-            // gate keeps everybody else out until the entry has completed; an element buffer, which is filled again
+            // gate keeps everybody else out until the entry has completed; shared memory, which lives as long and which
+            // nothing in this process refers into; an element buffer, which is filled again
             // only after that; provided buffers, which no reference points into; a timespec, which is read while
             // submitting. Registered buffers are the kernel's own.
             let pushed = unsafe { submission.push(&sqe.entry()) };
@@ -216,16 +254,25 @@ impl WorkerRing {
 
     /// Makes a command of what each batch was filled with, and sees that each has a fetch. How many
     /// completions that alone will bring: a command with elements completes while it is submitted.
-    fn flush_batches(&mut self) -> io::Result<u32> {
+    fn flush_batches(&mut self, about_to_wait: bool) -> io::Result<u32> {
         let mut at_once = 0;
         for number in 0..self.lanes.len() {
             let lane = &mut self.lanes[number];
             let (file, Some(batch)) = (lane.char_device, &mut lane.batch) else { continue };
             let user_data =
                 |index| UserData::new(Kind::Elements, number as u32, index as u8).encode();
+            // Where rings share a queue, a fetch has to come after what all of them prepare.
+            let may_fetch = match &lane.common {
+                Some(common) if batch.is_first_fetch() && about_to_wait => {
+                    common.wait_prepared(PREPARE_LIMIT);
+                    true
+                }
+                Some(_) => batch.has_fetched(),
+                None => true,
+            };
             let filled = if batch.is_filled() { batch.take_filled(file, user_data) } else { None };
-            let fetch =
-                batch.take_fetch(file, UserData::new(Kind::Fetch, number as u32, 0).encode());
+            let fetch_data = UserData::new(Kind::Fetch, number as u32, 0).encode();
+            let fetch = if may_fetch { batch.take_fetch(file, fetch_data) } else { None };
             at_once += u32::from(filled.is_some());
             for sqe in [filled, fetch].into_iter().flatten() {
                 self.push_entries(&[sqe])?;
@@ -245,7 +292,7 @@ impl WorkerRing {
     /// # Errors
     /// What io_uring_enter(2) says.
     pub(crate) fn submit_and_wait(&mut self, want: u32) -> io::Result<()> {
-        let at_once = if self.has_batches { self.flush_batches()? } else { 0 };
+        let at_once = if self.has_batches { self.flush_batches(want > 0)? } else { 0 };
         let waits = want > 0 && self.unpacked.is_empty();
         self.enter_until(if waits { want + at_once } else { 0 })
     }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use super::Capabilities;
+use super::{Capabilities, IntegrityOptions};
 use crate::queue::AsyncRequest;
 
 /// The bytes behind a block device, served by futures.
@@ -54,6 +54,12 @@ pub trait AsyncTarget: Send + Sync {
     /// The files that the request's methods name by their index. Asked once by each thread that serves.
     fn files(&self) -> Vec<Arc<File>> {
         Vec::new()
+    }
+
+    /// What its metadata is, where it keeps some: requests that have metadata then show it by
+    /// [`with_metadata`](AsyncRequest::with_metadata). Available since Linux 7.0.
+    fn integrity(&self) -> Option<IntegrityOptions> {
+        None
     }
 
     /// Does all of what the request asks for, or fails. Its range is inside of the device.

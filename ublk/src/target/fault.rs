@@ -2,11 +2,12 @@
 //! What goes wrong when is said by [`FaultRule`]s, which are deterministic: with one queue and one request
 //! at a time, the same requests meet the same faults each time.
 //!
-//! Faults of the data (`flip`, a short write) happen between the queue and the target. Faults of the
+//! Faults of the data (`flip`, `flip-metadata`, a short write) happen between the queue and the target. Faults of the
 //! answer (`never`, `reorder`, a short read) happen in the seam behind it,
 //! [`Target::before_commit`].
 
 mod language;
+mod metadata;
 mod rule;
 mod zones;
 
@@ -17,7 +18,9 @@ use std::time::Duration;
 pub use language::FaultRuleError;
 pub use rule::{DELAY_MAX, Fault, FaultRule};
 
-use super::{Capabilities, CommitDecision, Extents, Finished, Op, Target, ZonedTarget};
+use super::{
+    Capabilities, CommitDecision, Extents, Finished, IntegrityTarget, Op, Target, ZonedTarget,
+};
 
 /// A target whose requests meet faults.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct FaultTarget<T> {
 struct Spoil {
     /// This byte of it is inverted.
     flip: Option<u64>,
+    /// This dice says which byte of the metadata is.
+    flip_metadata: Option<u64>,
     /// Only so many bytes are written.
     keep_bytes: Option<u64>,
 }
@@ -69,6 +74,7 @@ impl<T: Target> FaultTarget<T> {
                 Fault::Delay(time) => wait(time),
                 Fault::Error(errno) => return Err(io::Error::from_raw_os_error(errno)),
                 Fault::Flip => spoil.flip = dice.checked_rem(len),
+                Fault::FlipMetadata => spoil.flip_metadata = Some(dice),
                 Fault::Short(bytes) => spoil.keep_bytes = Some(u64::from(bytes)),
                 Fault::Die => die(),
                 Fault::Never | Fault::Reorder => {}
@@ -164,6 +170,10 @@ impl<T: Target> Target for FaultTarget<T> {
 
     fn zoned(&self) -> Option<&dyn ZonedTarget> {
         self.inner.zoned().map(|_| self as &dyn ZonedTarget)
+    }
+
+    fn integrity(&self) -> Option<&dyn IntegrityTarget> {
+        self.inner.integrity().map(|_| self as &dyn IntegrityTarget)
     }
 
     fn before_commit(&self, finished: &Finished) -> CommitDecision {

@@ -40,6 +40,8 @@ mod errno;
 mod extent;
 mod fault;
 mod file;
+mod integrity;
+mod metadata;
 mod null;
 mod ram;
 mod stripe;
@@ -60,6 +62,8 @@ pub use errno::errno_of;
 pub use extent::{Extent, Extents};
 pub use fault::{DELAY_MAX, Fault, FaultRule, FaultRuleError, FaultTarget};
 pub use file::{FileOptions, FileTarget, FileTargetError};
+pub use integrity::{Checksum, IntegrityOptions, IntegrityTarget};
+pub use metadata::{MetadataTarget, MetadataTargetError};
 pub use null::NullTarget;
 pub use ram::{RamTarget, RamTargetError};
 pub use stripe::{StripeTarget, StripeTargetError};
@@ -166,6 +170,12 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// The door to its metadata, where it keeps some: the device then has integrity metadata. Available since
+    /// Linux 7.0.
+    fn integrity(&self) -> Option<&dyn IntegrityTarget> {
+        None
+    }
+
     /// A seam for fault injection: called with the result of each request before it goes to the kernel.
     /// The default commits it. Tests of a harness override it to lie, or to never answer; nothing else
     /// should.
@@ -223,6 +233,10 @@ impl<T: Target + ?Sized> Target for std::sync::Arc<T> {
 
     fn zoned(&self) -> Option<&dyn ZonedTarget> {
         (**self).zoned()
+    }
+
+    fn integrity(&self) -> Option<&dyn IntegrityTarget> {
+        (**self).integrity()
     }
 
     fn before_commit(&self, finished: &Finished) -> CommitDecision {

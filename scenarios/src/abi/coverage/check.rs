@@ -15,7 +15,7 @@ use crate::catalogue;
 
 /// Scenarios that other rooms of the suite are to bring. Until one is there, the test prints the rows that wait for
 /// it; afterwards it counts like any other.
-const PENDING: &[&str] = &["modes/shmem-zero-copy", "targets/zoned*", "targets/integrity*"];
+const PENDING: &[&str] = &["targets/zoned*"];
 
 /// What `ublk::uapi` declares for a table, in its order.
 fn declared(title: &str) -> Vec<&'static str> {

@@ -82,7 +82,7 @@ pub(super) const TABLES: &[Table] = &[
             "zoned" => "targets/zoned*";
             "dma, padding" => "abi/dma-align-in-sysfs";
             "seg" => "abi/segment-limits-in-sysfs";
-            "integrity" => "abi/integrity-in-sysfs";
+            "integrity" => "abi/integrity-in-sysfs", "targets/integrity-checksums";
         },
     },
     Table {
@@ -128,7 +128,10 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         title: "struct ublk_param_integrity",
         rows: rows! {
-            "flags, max_integrity_segments, interval_exp, metadata_size, pi_offset, csum_type, tag_size, pad" => "abi/integrity-in-sysfs", "abi/integrity-that-is-refused";
+            "metadata_size, pi_offset, csum_type" => "targets/integrity-checksums", "targets/integrity-opaque", "abi/integrity-that-is-refused";
+            "flags" => "targets/integrity-corruption", "abi/integrity-in-sysfs", "abi/integrity-that-is-refused";
+            "interval_exp, tag_size" => "targets/integrity-checksums", "abi/integrity-in-sysfs";
+            "max_integrity_segments, pad" => "abi/integrity-in-sysfs", "abi/integrity-that-is-refused";
         },
     },
 ];

@@ -48,7 +48,10 @@ pub(crate) fn run(args: &AddArgs, herald: &Herald) -> Result<(), Failure> {
     }
     match &args.target {
         TargetArgs::Null(args) => serve("null", args.open(), &args.common, herald),
-        TargetArgs::Ram(args) => serve("ram", args.open()?, &args.common, herald),
+        TargetArgs::Ram(args) => match args.open_with_metadata()? {
+            Some(target) => serve("ram", target, &args.common, herald),
+            None => serve("ram", args.open()?, &args.common, herald),
+        },
         TargetArgs::File(args) => serve("file", args.open()?, &args.common, herald),
         TargetArgs::Zoned(args) => serve("zoned", args.open()?, &args.common, herald),
         TargetArgs::Cow(args) => serve("cow", args.open()?, &args.common, herald),
@@ -56,7 +59,11 @@ pub(crate) fn run(args: &AddArgs, herald: &Herald) -> Result<(), Failure> {
     }
 }
 
-fn builder(name: &str, target: impl Target + 'static, args: &CommonArgs) -> ServerBuilder {
+fn builder(
+    name: &str,
+    target: impl Target + 'static,
+    args: &CommonArgs,
+) -> Result<ServerBuilder, Failure> {
     let mut builder = Server::builder(target)
         .target_name(name)
         .read_only(args.read_only)
@@ -83,8 +90,8 @@ fn builder(name: &str, target: impl Target + 'static, args: &CommonArgs) -> Serv
         // A daemon goes to another directory before the socket is removed again.
         builder = builder.socket(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     }
-    builder = args.plane.apply(builder);
-    if args.no_socket { builder.no_socket() } else { builder }
+    builder = args.plane.apply(builder)?;
+    Ok(if args.no_socket { builder.no_socket() } else { builder })
 }
 
 fn serve(
@@ -96,9 +103,9 @@ fn serve(
     // Removed when everything else is over; and refused before anything else is done.
     let _pidfile = args.daemon.pidfile.as_deref().map(PidFile::create).transpose()?;
     let builder = if args.faults.is_empty() {
-        builder(name, target, args)
+        builder(name, target, args)?
     } else {
-        builder(name, FaultTarget::new(target, args.faults.clone()), args)
+        builder(name, FaultTarget::new(target, args.faults.clone()), args)?
     };
     // Before the device is there, so that there is no moment at which a signal would leave one behind.
     let stop = builder.stop_handle();

@@ -113,8 +113,8 @@ pub(crate) struct CommonArgs {
     /// A rule is conditions and one fault, joined by commas: `op=read,sectors=100-200,error=EIO`.
     /// Conditions: op=read+write (also flush, discard, write-zeroes, zone-append, ...), sectors=FIRST-LAST,
     /// probability=0.1, seed=N, after=N (not the first N), times=N (at most N times). Faults: error=EIO,
-    /// delay=20ms (holds up the whole queue), flip (one byte), short=BYTES, never (no answer), reorder,
-    /// die. The same seed strikes the same requests.
+    /// delay=20ms (holds up the whole queue), flip (one byte), flip-metadata, short=BYTES, never (no answer),
+    /// reorder, die. The same seed strikes the same requests.
     #[arg(long = "fault", value_name = "RULE")]
     pub(crate) faults: Vec<FaultRule>,
     /// Seconds a stop may take before requests are given up.

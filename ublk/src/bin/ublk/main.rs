@@ -8,6 +8,7 @@ mod devices;
 mod doctor;
 mod exit;
 mod features;
+mod integrity;
 mod kublk;
 mod life;
 mod list;

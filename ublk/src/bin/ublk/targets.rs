@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use ublk::target::{
-    CowTarget, CowTargetError, FileOptions, FileTarget, FileTargetError, NullTarget, RamTarget,
-    StripeTarget, ZonedRamOptions, ZonedRamTarget,
+    CowTarget, CowTargetError, FileOptions, FileTarget, FileTargetError, MetadataTarget,
+    NullTarget, RamTarget, StripeTarget, ZonedRamOptions, ZonedRamTarget,
 };
 
 use crate::cli::CommonArgs;
 use crate::exit::Failure;
+use crate::integrity::IntegrityArgs;
 use crate::size;
 
 #[derive(Debug, Subcommand)]
@@ -79,12 +80,24 @@ pub(crate) struct RamArgs {
     #[arg(long, value_parser = size::parse, default_value = "64M")]
     size: u64,
     #[command(flatten)]
+    integrity: IntegrityArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
 impl RamArgs {
     pub(crate) fn open(&self) -> Result<RamTarget, Failure> {
         RamTarget::new(self.size).map_err(Failure::usage)
+    }
+
+    /// The same with its metadata in another one, where metadata was asked for.
+    pub(crate) fn open_with_metadata(
+        &self,
+    ) -> Result<Option<MetadataTarget<RamTarget, RamTarget>>, Failure> {
+        let Some(options) = self.integrity.options(self.common.block_size) else { return Ok(None) };
+        let room_bytes = options.metadata_len_bytes(self.size);
+        let metadata = RamTarget::new(room_bytes.max(1)).map_err(Failure::usage)?;
+        MetadataTarget::new(self.open()?, metadata, options).map(Some).map_err(Failure::usage)
     }
 }
 

@@ -63,6 +63,8 @@ impl Double {
                 len_bytes,
                 dsync,
                 register,
+                // Memory that clients share is no matter of the double's.
+                shared: _,
             } => {
                 if register {
                     assert!(self.keeps_pages(), "a page that nobody could register");

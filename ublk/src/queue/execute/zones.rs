@@ -119,6 +119,8 @@ mod tests {
             fua: false,
             no_unmap: false,
             needs_registration: false,
+            shared: None,
+            has_metadata: false,
         };
         execute(target, &descriptor, target.size_bytes(), buffer)
     }

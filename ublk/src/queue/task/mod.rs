@@ -90,14 +90,18 @@ impl<F: Future<Output = Outcome>> Tasks<F> {
         if !worker.port.pass_to(slot, Holder::Task) {
             return worker.answer(slot, &descriptor, Answer::error(libc::EIO));
         }
+        let metadata_len_bytes = worker.metadata_len_bytes(slot, &descriptor);
         let lane = worker.lane(slot);
+        let stays = lane.leaves_bytes(&descriptor);
         let place = &mut self.places[slot as usize];
         let request = AsyncRequest {
             turn: place.io.begin(),
             io: Rc::clone(&place.io),
             descriptor,
             transfer: lane.transfer,
-            has_bytes: lane.ignores_data || !lane.is_registered(),
+            has_bytes: lane.ignores_data || !stays,
+            shared: descriptor.shared.filter(|_| stays),
+            metadata_len_bytes,
             queue: lane.queue,
             tag: worker.tag_of(slot),
         };
@@ -225,7 +229,8 @@ impl<F: Future<Output = Outcome>> Place<F> {
         match outcome.decision {
             CommitDecision::Commit(result) => {
                 let answer = Answer { result, ..outcome.answer };
-                if worker.lane(slot).is_registered() {
+                if worker.lane(slot).leaves_bytes(&descriptor) {
+                    let answer = worker.return_metadata(slot, &descriptor, answer);
                     worker.settle(slot, &descriptor, answer)
                 } else {
                     worker.answer(slot, &descriptor, answer)
@@ -233,7 +238,11 @@ impl<F: Future<Output = Outcome>> Place<F> {
             }
             CommitDecision::CommitAfterNext(result) => {
                 let answer = Answer { result, ..outcome.answer };
-                let moved = worker.lane(slot).is_registered();
+                let moved = worker.lane(slot).leaves_bytes(&descriptor);
+                let answer = match moved {
+                    true => worker.return_metadata(slot, &descriptor, answer),
+                    false => answer,
+                };
                 worker.hold_back(slot, &descriptor, answer, moved)
             }
             CommitDecision::Never => {

@@ -11,6 +11,7 @@ use crate::queue::Descriptor;
 use crate::sys::lane::Transfer;
 use crate::sys::worker_ring::Operation;
 use crate::target::{Extent, Op};
+use crate::uapi::ShmemAddr;
 
 /// A request of an [`AsyncTarget`](crate::target::AsyncTarget).
 ///
@@ -23,6 +24,9 @@ pub struct AsyncRequest {
     pub(super) descriptor: Descriptor,
     pub(super) transfer: Transfer,
     pub(super) has_bytes: bool,
+    /// Its bytes stay in shared memory, there.
+    pub(super) shared: Option<ShmemAddr>,
+    pub(super) metadata_len_bytes: usize,
     pub(super) queue: u16,
     pub(super) tag: u16,
 }
@@ -66,7 +70,8 @@ impl AsyncRequest {
     ///
     /// # Errors
     /// EBUSY while one of its transfers is under way, or inside of another `with_bytes` of it; EOPNOTSUPP
-    /// where the device's data mode keeps bytes away from the server; ECANCELED after the request's end.
+    /// where the device's data mode keeps bytes away from the server, or leaves them in shared memory because the
+    /// target has [`extents`](crate::target::Capabilities::extents); ECANCELED after the request's end.
     pub fn with_bytes<R>(&self, see: impl FnOnce(&mut [u8]) -> R) -> io::Result<R> {
         if !self.io.is_turn(self.turn) {
             return Err(errno(libc::ECANCELED));
@@ -76,6 +81,20 @@ impl AsyncRequest {
         }
         let len_bytes = self.descriptor.data_len_bytes() as usize;
         self.io.buffer.look(len_bytes, see).ok_or_else(|| errno(libc::EBUSY))
+    }
+
+    /// Shows the request's metadata: that to be written, or room for that to be read; empty for a request that has
+    /// none. Available since Linux 7.0.
+    ///
+    /// # Errors
+    /// EBUSY and ECANCELED as [`with_bytes`](Self::with_bytes).
+    pub fn with_metadata<R>(&self, see: impl FnOnce(&mut [u8]) -> R) -> io::Result<R> {
+        if !self.io.is_turn(self.turn) {
+            return Err(errno(libc::ECANCELED));
+        }
+        let looked =
+            self.io.buffer.look_at_both(0, self.metadata_len_bytes, |_, metadata| see(metadata));
+        looked.ok_or_else(|| errno(libc::EBUSY))
     }
 
     /// Fills part of a read from a file, as pread(2); gives the bytes moved, which may be fewer.
@@ -167,10 +186,10 @@ impl AsyncRequest {
     /// Whether the request's pages have yet to be registered before a transfer.
     pub(super) fn needs_registration(&self) -> bool {
         match self.transfer {
-            Transfer::Registered { auto, .. } => {
+            Transfer::Registered { auto, .. } if self.shared.is_none() => {
                 (!auto || self.descriptor.needs_registration) && !self.io.registered.get()
             }
-            Transfer::Copy | Transfer::UserCopy => false,
+            Transfer::Registered { .. } | Transfer::Copy | Transfer::UserCopy => false,
         }
     }
 
@@ -220,6 +239,7 @@ impl AsyncRequest {
             len_bytes: extent.len_bytes,
             dsync,
             register,
+            shared: self.shared,
         }))
     }
 

@@ -12,7 +12,7 @@ use crate::sys::lane::{Lane, Transfer};
 use crate::sys::sqe64::{Place, Sqe64};
 use crate::sys::user_data::{Kind, UserData};
 use crate::tag::Command;
-use crate::uapi::{AutoBufReg, AutoBufRegFlags, IoCmd, IoCmdOp};
+use crate::uapi::{AutoBufReg, AutoBufRegFlags, IoCmd, IoCmdOp, ShmemAddr};
 
 impl WorkerRing {
     /// Queues a command; it leaves with the next [`submit_and_wait`](Self::submit_and_wait). From now on
@@ -26,7 +26,7 @@ impl WorkerRing {
             return Err(errno(libc::EBUSY));
         }
         let pushed = if self.lanes[lane].batch.is_some() {
-            self.push_element(lane, slot, index, command)
+            self.push_batched(lane, slot, index, command)
         } else {
             let sqe = Self::command(&self.lanes[lane], slot, index, command);
             self.push_entries(&[sqe])
@@ -64,6 +64,29 @@ impl WorkerRing {
         Sqe64::io_cmd(lane.char_device, operation.encoded(), payload, sqe_addr, data)
     }
 
+    /// Where other rings may be given the tag, it is given away first: they may have it before we are back.
+    fn push_batched(
+        &mut self,
+        lane: usize,
+        slot: u32,
+        index: u16,
+        command: Command,
+    ) -> io::Result<()> {
+        let common = self.lanes[lane].common.clone();
+        let tag = self.lanes[lane].tags.tag(index);
+        if let Some(common) = &common {
+            common.give(tag);
+        }
+        let pushed = self.push_element(lane, slot, index, command);
+        if let (Some(common), Err(_)) = (&common, &pushed)
+            && !common.take(tag)
+        {
+            // It never left, so nobody can have it; if somebody does, it is not ours.
+            self.gates.retire(slot);
+        }
+        pushed
+    }
+
     fn push_element(
         &mut self,
         lane: usize,
@@ -72,7 +95,8 @@ impl WorkerRing {
         command: Command,
     ) -> io::Result<()> {
         let (tag, addr) = (self.lanes[lane].tags.tag(index), self.lanes[lane].address(index));
-        let mut element = Element { tag, command, addr, buf_index: slot as u16 };
+        let buf_index = self.next_place(lane, slot, index);
+        let mut element = Element { tag, command, addr, buf_index };
         for _ in 0..ENTER_RETRIES_MAX {
             let Some(batch) = &mut self.lanes[lane].batch else { return Err(errno(libc::EINVAL)) };
             match batch.add(element) {
@@ -80,11 +104,26 @@ impl WorkerRing {
                 // What is filled has to go first; its completion makes room.
                 Err(back) => element = back,
             }
-            self.flush_batches()?;
+            self.flush_batches(false)?;
             self.enter_now()?;
             self.unpack_ready();
         }
         Err(errno(libc::EBUSY))
+    }
+
+    /// The index at which the next request's pages of a slot are to be registered.
+    fn next_place(&mut self, lane: usize, slot: u32, index: u16) -> u16 {
+        if let Some(second) = self.lanes[lane].second_place.get_mut(usize::from(index)) {
+            *second = !*second;
+        }
+        self.place(&self.lanes[lane], slot, index)
+    }
+
+    /// The index at which the pages of a slot's request are registered.
+    fn place(&self, lane: &Lane, slot: u32, index: u16) -> u16 {
+        let second = lane.second_place.get(usize::from(index)).is_some_and(|second| *second);
+        // A ring has slots for both in 16 bits, or was not made.
+        (slot + if second { self.lane_of.len() as u32 } else { 0 }) as u16
     }
 
     /// Starts an operation of the task that has the slot's turn.
@@ -131,20 +170,25 @@ impl WorkerRing {
                     len_bytes,
                     dsync,
                     register,
+                    shared,
                 } => {
                     let end = u64::from(start_bytes) + u64::from(len_bytes);
-                    let place = match lane.transfer {
-                        Transfer::Registered { .. } => {
-                            Place::Registered { index: slot as u16, offset: u64::from(start_bytes) }
+                    let place = match (shared, lane.transfer) {
+                        (Some(place), _) => Self::shared_place(lane, place, start_bytes, end)?,
+                        (None, Transfer::Registered { .. }) => {
+                            let index = self.place(lane, slot, at);
+                            Place::Registered { index, offset: u64::from(start_bytes) }
                         }
-                        Transfer::Copy | Transfer::UserCopy
+                        (None, Transfer::Copy | Transfer::UserCopy)
                             if end <= lane.buffers.len_bytes() as u64 =>
                         {
                             let base =
                                 lane.buffers.address(at).ok_or_else(|| errno(libc::EINVAL))?;
                             Place::Memory(base + u64::from(start_bytes))
                         }
-                        Transfer::Copy | Transfer::UserCopy => return Err(errno(libc::EINVAL)),
+                        (None, Transfer::Copy | Transfer::UserCopy) => {
+                            return Err(errno(libc::EINVAL));
+                        }
                     };
                     let transfer = Sqe64::transfer(
                         write,
@@ -175,6 +219,13 @@ impl WorkerRing {
                 }
             },
         ))
+    }
+
+    /// Where a transfer of a request in shared memory begins; the whole request up to `end` has to be in it.
+    fn shared_place(lane: &Lane, at: ShmemAddr, start: u32, end: u64) -> io::Result<Place> {
+        let memory = lane.shared(at, end).ok_or_else(|| errno(libc::EFAULT))?;
+        let address = memory.address(u64::from(at.offset) + u64::from(start), 0);
+        Ok(Place::Memory(address.ok_or_else(|| errno(libc::EFAULT))?))
     }
 
     fn register_cmd(

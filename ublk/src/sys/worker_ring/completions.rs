@@ -4,6 +4,7 @@
 use io_uring::cqueue;
 
 use super::WorkerRing;
+use crate::sys::gate::Gates;
 use crate::sys::user_data::{Kind, UserData};
 
 /// What a completion belongs to.
@@ -88,12 +89,18 @@ impl WorkerRing {
 
     fn take_fetch(&mut self, lane: usize, entry: &cqueue::Entry) {
         let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let is_common = lane.common.is_some();
         let Some(batch) = &mut lane.batch else { return };
         let result = entry.result();
         if let Some(buffer) = cqueue::buffer_select(entry.flags()) {
             for tag in batch.delivered(buffer, usize::try_from(result).unwrap_or(0)) {
                 let Some(index) = lane.tags.index(tag) else { continue };
                 let slot = lane.first_slot + u32::from(index);
+                if lane.common.as_ref().is_some_and(|common| !common.take(tag)) {
+                    // Another ring has it: the worker is told that the kernel made no sense.
+                    self.unpacked.push_back(Completion::Slot { slot, result: -libc::EEXIST });
+                    continue;
+                }
                 self.gates.leave_kernel(slot);
                 self.unpacked.push_back(Completion::Slot { slot, result: 0 });
             }
@@ -101,7 +108,7 @@ impl WorkerRing {
         if cqueue::more(entry.flags()) {
             return;
         }
-        batch.fetching = false;
+        batch.fetch_ended();
         // No buffer was free for a moment; the next submission fetches again.
         if result >= 0 || result == -libc::ENOBUFS {
             return;
@@ -111,22 +118,31 @@ impl WorkerRing {
             let slot = lane.first_slot + u32::from(index);
             // One whose commit is still under way ends when that has come back.
             if self.gates.is_with_kernel(slot) && !batch.is_pending(lane.tags.tag(index)) {
-                self.gates.leave_kernel(slot);
+                Self::come_back(&self.gates, is_common, slot);
                 self.unpacked.push_back(Completion::Slot { slot, result });
             }
         }
     }
 
+    /// A tag comes back without a request. Where it is several rings' it is not ours by that.
+    fn come_back(gates: &Gates, is_common: bool, slot: u32) {
+        if is_common { gates.retire(slot) } else { gates.leave_kernel(slot) }
+    }
+
     fn take_elements(&mut self, lane: usize, buffer: u8, result: i32) {
         let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let is_common = lane.common.is_some();
         let Some(batch) = &mut lane.batch else { return };
         let ended = batch.ended;
         let handled = batch.handled(usize::from(buffer), result);
+        if let Some(common) = lane.common.as_ref().filter(|_| handled.preparation) {
+            common.note_prepared(handled.taken.len());
+        }
         let slot_of = |tag| lane.tags.index(tag).map(|index| lane.first_slot + u32::from(index));
         let aborted = handled.taken.iter().filter(|_| ended).map(|tag| (*tag, -libc::ENODEV));
         for (tag, result) in aborted.chain(handled.refused) {
             let Some(slot) = slot_of(tag) else { continue };
-            self.gates.leave_kernel(slot);
+            Self::come_back(&self.gates, is_common, slot);
             self.unpacked.push_back(Completion::Slot { slot, result });
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::uapi::ShmemAddr;
+
 /// Something a task has the kernel do for its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -21,6 +23,8 @@ pub enum Operation {
         dsync: bool,
         /// Register the request's pages first.
         register: bool,
+        /// The request begins there in shared memory, and not in the slot's buffer.
+        shared: Option<ShmemAddr>,
     },
     /// Registers the request's pages.
     Register,

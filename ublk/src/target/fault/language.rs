@@ -18,7 +18,7 @@ pub enum FaultRuleError {
     /// Neither a condition nor a fault.
     #[error(
         "{word:?} is not part of a rule, write op, sectors, probability, seed, after or times, and one of \
-         delay, error, short, flip, never, reorder or die"
+         delay, error, short, flip, flip-metadata, never, reorder or die"
     )]
     Word {
         /// The part between two commas.
@@ -36,7 +36,7 @@ pub enum FaultRuleError {
     },
     /// The rule says twice, or not at all, what goes wrong.
     #[error(
-        "a rule has exactly one of delay, error, short, flip, never, reorder and die, this one {faults}"
+        "a rule has exactly one of delay, error, short, flip, flip-metadata, never, reorder and die, this one {faults}"
     )]
     Faults {
         /// How many it has.
@@ -97,6 +97,7 @@ fn parse_fault(key: &str, value: &str) -> Result<Option<Fault>, FaultRuleError> 
             return parse("short", value, wanted, legal).map(Fault::Short).map(Some);
         }
         "flip" => Fault::Flip,
+        "flip-metadata" => Fault::FlipMetadata,
         "never" => Fault::Never,
         "reorder" => Fault::Reorder,
         "die" => Fault::Die,
@@ -175,6 +176,7 @@ impl fmt::Display for FaultRule {
             Fault::Error(errno) => write!(out, "error={:?}", Errno::from_raw(errno)),
             Fault::Short(bytes) => write!(out, "short={bytes}"),
             Fault::Flip => out.write_str("flip"),
+            Fault::FlipMetadata => out.write_str("flip-metadata"),
             Fault::Never => out.write_str("never"),
             Fault::Reorder => out.write_str("reorder"),
             Fault::Die => out.write_str("die"),
@@ -194,6 +196,7 @@ mod tests {
     #[case("short=4096")]
     #[case("op=flush,never")]
     #[case("sectors=0-0,flip")]
+    #[case("op=read,flip-metadata")]
     #[case("reorder")]
     #[case("op=zone-append,die")]
     fn a_rule_is_shown_as_it_is_written(#[case] text: &str) {

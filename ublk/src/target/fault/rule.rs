@@ -26,6 +26,8 @@ pub enum Fault {
     Short(u32),
     /// One byte of what is read or written is inverted.
     Flip,
+    /// One byte of the metadata of what is read or written is inverted, where it has some.
+    FlipMetadata,
     /// The request is done and never answered.
     Never,
     /// The request is done, and answered only after the next one, or before the queue waits.
@@ -38,7 +40,7 @@ impl Fault {
     /// Whether it happens before the target sees the request.
     pub(super) fn is_before(&self, op: Op) -> bool {
         match self {
-            Self::Delay(_) | Self::Error(_) | Self::Flip | Self::Die => true,
+            Self::Delay(_) | Self::Error(_) | Self::Flip | Self::FlipMetadata | Self::Die => true,
             Self::Short(_) => op == Op::Write,
             Self::Never | Self::Reorder => false,
         }
@@ -53,6 +55,7 @@ impl Fault {
     fn concerns(&self, op: Op, len_bytes: u64) -> bool {
         match self {
             Self::Flip => matches!(op, Op::Read | Op::Write | Op::ZoneAppend),
+            Self::FlipMetadata => matches!(op, Op::Read | Op::Write),
             Self::Short(bytes) => {
                 matches!(op, Op::Read | Op::Write) && len_bytes > u64::from(*bytes)
             }

@@ -123,3 +123,33 @@ fn zones_are_there_if_the_target_has_them_and_meet_faults_too() {
     let disk = zoned("op=report-zones,error=EIO");
     assert!(disk.zoned().unwrap().report(0, 1, &mut |_| {}).is_err());
 }
+
+#[test]
+fn data_and_metadata_are_spoiled_apart() {
+    use crate::target::{IntegrityOptions, MetadataTarget};
+
+    let options = IntegrityOptions { metadata_bytes: 8, ..IntegrityOptions::default() };
+    let disk = |rule: &str| {
+        let ram = || RamTarget::new(1 << 20).unwrap();
+        let inner = MetadataTarget::new(ram(), ram(), options).unwrap();
+        FaultTarget::new(inner, vec![rule.parse().unwrap()])
+    };
+    let spoiled = |rule: &str| {
+        let disk = disk(rule);
+        let door = disk.integrity().unwrap();
+        assert_eq!(door.options().metadata_bytes, 8);
+        door.write_with_metadata(0, &[5; 2048], &[6; 32], false).unwrap();
+        let (mut data, mut metadata) = ([0; 2048], [0; 32]);
+        door.read_with_metadata(0, &mut data, &mut metadata).unwrap();
+        let wrong = |bytes: &[u8], right| bytes.iter().filter(|byte| **byte != right).count();
+        (wrong(&data, 5), wrong(&metadata, 6))
+    };
+    assert_eq!(spoiled("op=read,flip"), (1, 0));
+    assert_eq!(spoiled("op=write,flip"), (1, 0));
+    assert_eq!(spoiled("op=read,flip-metadata"), (0, 1));
+    assert_eq!(spoiled("op=write,flip-metadata"), (0, 1));
+    assert_eq!(spoiled("op=write,short=512"), (1536, 24));
+    let failing = disk("error=EIO");
+    failing.integrity().unwrap().write_with_metadata(0, &[5; 512], &[6; 8], false).unwrap_err();
+    assert!(FaultTarget::new(RamTarget::new(512).unwrap(), vec![]).integrity().is_none());
+}

@@ -1,12 +1,10 @@
 //! `add` and `recover`: a server that goes into the background once its device is live, and leaves the
 //! device as it is when it ends: other commands of the scripts stop and delete it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ublk::device::Recovery;
 use ublk::server::{Server, ServerBuilder, StartError};
-use ublk::target::Target;
 use ublk::uapi::Features;
 
 use super::commands::control;
@@ -16,6 +14,7 @@ use super::targets::{self, Chosen};
 use super::{dump, halffetch};
 use crate::daemon::{DaemonArgs, Herald, launch};
 use crate::exit::{Exit, Failure};
+use crate::plane::open_shared;
 
 /// Largest numbers the original takes.
 const QUEUES_MAX: u16 = 32;
@@ -49,7 +48,8 @@ pub(super) fn run(options: &Options, kind: Kind, herald: &Herald) -> Result<(), 
     if chosen.die_during_fetch {
         return halffetch::run(options, kind);
     }
-    let server = start(options, kind, chosen).map_err(start_failure)?;
+    let builder = builder(options, chosen)?;
+    let server = start(options, kind, builder).map_err(start_failure)?;
     let id = server.info().dev_id;
     let text = dump::device(&mut control()?, id).map_err(|error| Failure::control(&error))?;
     if !(options.quiet && options.foreground) {
@@ -64,13 +64,6 @@ pub(super) fn run(options: &Options, kind: Kind, herald: &Herald) -> Result<(), 
 fn check(options: &Options, kind: Kind) -> Result<(), Failure> {
     if kind == Kind::Recover {
         options.number("recover")?;
-    }
-    if options.htlb.is_some() {
-        // Refused, for a device without it would look as if it worked.
-        return Err(Failure::failed("--htlb: registering a shared file is not there yet"));
-    }
-    if options.rotate_auto_buf {
-        return Err(Failure::failed("--rotate_auto_buf is not there yet"));
     }
     let Options { queues, depth, .. } = *options;
     if !(1..=QUEUES_MAX).contains(&queues) || !(1..=DEPTH_MAX).contains(&depth) {
@@ -90,8 +83,7 @@ fn check(options: &Options, kind: Kind) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start(options: &Options, kind: Kind, chosen: Chosen) -> Result<Server, StartError> {
-    let builder = builder(options, chosen);
+fn start(options: &Options, kind: Kind, builder: ServerBuilder) -> Result<Server, StartError> {
     match (kind, options.number) {
         (Kind::Recover, Some(id)) => builder.recover(id).wait(GONE_LIMIT).start(),
         (_, Some(id)) => builder.id(id).start(),
@@ -99,12 +91,11 @@ fn start(options: &Options, kind: Kind, chosen: Chosen) -> Result<Server, StartE
     }
 }
 
-fn builder(options: &Options, chosen: Chosen) -> ServerBuilder {
-    let Chosen { name, target, params, .. } = chosen;
-    let target: Arc<dyn Target> = target.into();
+fn builder(options: &Options, chosen: Chosen) -> Result<ServerBuilder, Failure> {
+    let Chosen { name, server, params, .. } = chosen;
     let recovery = Recovery::of(options.features);
     let integrity = targets::integrity(options);
-    let mut builder = Server::builder(target)
+    let mut builder = server
         .target_name(name)
         .queues(options.queues)
         .depth(options.depth)
@@ -114,15 +105,19 @@ fn builder(options: &Options, chosen: Chosen) -> ServerBuilder {
         .params(params)
         .threads(usize::from(options.threads.unwrap_or(options.queues)))
         .share_queues(options.per_io_tasks)
+        .rotate_indices(options.rotate_auto_buf)
         .start_timeout(START_LIMIT)
         .no_socket();
+    if let Some(path) = &options.htlb {
+        builder = builder.shared_memory(open_shared(path, !options.rdonly_shmem_buf)?);
+    }
     if let Some(bytes) = options.io_desc_size_bytes {
         builder = builder.io_desc_size_bytes(bytes);
     }
     if let Some(integrity) = integrity {
         builder = builder.params(|params| params.integrity(integrity));
     }
-    builder
+    Ok(builder)
 }
 
 fn start_failure(error: StartError) -> Failure {

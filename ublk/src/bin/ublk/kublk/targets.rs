@@ -1,9 +1,15 @@
 //! Which of our targets stands for which of the original's, with the original's sizes and limits.
 
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use ublk::params::{IntegrityOptions, ParamsBuilder, SegmentLimits};
-use ublk::target::{FileOptions, FileTarget, NullTarget, Target};
+use ublk::queue::AsyncRequest;
+use ublk::server::{Server, ServerBuilder};
+use ublk::target::{
+    AsyncTarget, Capabilities, FileOptions, FileTarget, MetadataTarget, NullTarget, StripeTarget,
+};
 use ublk::uapi::IntegrityFlags;
 
 use super::options::Options;
@@ -19,7 +25,7 @@ const CHUNK_BYTES_MAX: u32 = 512 << 10;
 /// A target, and what its device is to be beyond what follows from it.
 pub(super) struct Chosen {
     pub(super) name: &'static str,
-    pub(super) target: Box<dyn Target>,
+    pub(super) server: ServerBuilder,
     pub(super) params: fn(ParamsBuilder) -> ParamsBuilder,
     /// The server is to die with a queue half fetched.
     pub(super) die_during_fetch: bool,
@@ -58,7 +64,7 @@ fn null(options: &Options) -> Result<Chosen, Failure> {
     known(options, &[])?;
     Ok(Chosen {
         name: "null",
-        target: Box::new(NullTarget::untouched(NULL_BYTES)),
+        server: Server::builder(NullTarget::untouched(NULL_BYTES)),
         // What test_generic_03 reads back from sysfs.
         params: |params| {
             units(params).dma_alignment_bytes(4096).segments(SegmentLimits {
@@ -81,34 +87,68 @@ fn file(options: &Options) -> Result<Chosen, Failure> {
         let given = options.files.len();
         return Err(Failure::usage(format!("loop needs {wanted} backing files, {given} given")));
     }
-    if wanted == 2 {
-        return Err(Failure::failed("loop with metadata in a second file is not there yet"));
-    }
+    let data = open(path)?;
+    let server = match (integrity(options), options.files.get(1)) {
+        (Some(metadata), Some(path)) => {
+            // Metadata is at any byte, which O_DIRECT is not for.
+            let store = FileTarget::open(FileOptions::new(path)).map_err(Failure::failed)?;
+            let target = MetadataTarget::new(data, store, metadata).map_err(Failure::usage)?;
+            Server::builder(target)
+        }
+        _ => Server::builder(data),
+    };
     Ok(Chosen {
         name: "loop",
-        target: Box::new(open(path)?),
+        server,
         params: |params| units(params).dma_alignment_bytes(512),
         die_during_fetch: false,
     })
 }
 
 fn stripe(options: &Options) -> Result<Chosen, Failure> {
-    let _: Option<u32> = number(options, "chunk_size")?;
-    Err(Failure::failed(format!(
-        "stripe: chunks of {CHUNK_BYTES} to {CHUNK_BYTES_MAX} are not there yet"
-    )))
+    known(options, &["chunk_size"])?;
+    let chunk_bytes = number(options, "chunk_size")?.unwrap_or(CHUNK_BYTES);
+    if chunk_bytes > CHUNK_BYTES_MAX {
+        return Err(Failure::usage(format!("invalid chunk size {chunk_bytes}")));
+    }
+    if options.integrity.metadata_size != 0 {
+        return Err(Failure::usage("stripe has no metadata"));
+    }
+    let members: Result<Vec<FileTarget>, Failure> =
+        options.files.iter().map(|path| open(path)).collect();
+    let target = StripeTarget::new(members?, chunk_bytes).map_err(Failure::usage)?;
+    Ok(Chosen {
+        name: "stripe",
+        server: Server::builder(target),
+        params: units,
+        die_during_fetch: false,
+    })
+}
+
+/// Does nothing, after a while; requests wait side by side.
+struct Delayed(Duration);
+
+impl AsyncTarget for Delayed {
+    fn size_bytes(&self) -> u64 {
+        NULL_BYTES
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ignores_data: true, ..Capabilities::default() }
+    }
+
+    async fn handle(&self, request: &AsyncRequest) -> io::Result<()> {
+        request.sleep(self.0).await
+    }
 }
 
 fn fault(options: &Options) -> Result<Chosen, Failure> {
     known(options, &["delay_us", "die_during_fetch"])?;
-    let delay: u64 = number(options, "delay_us")?.unwrap_or(0);
+    let delay_us: u64 = number(options, "delay_us")?.unwrap_or(0);
     let die: u64 = number(options, "die_during_fetch")?.unwrap_or(0);
-    if die == 0 && delay != 0 {
-        return Err(Failure::failed("fault_inject is not there yet"));
-    }
     Ok(Chosen {
         name: "fault_inject",
-        target: Box::new(NullTarget::untouched(NULL_BYTES)),
+        server: Server::builder_async(Delayed(Duration::from_micros(delay_us))),
         params: units,
         die_during_fetch: die != 0,
     })
