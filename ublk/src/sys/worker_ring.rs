@@ -65,6 +65,8 @@ pub(crate) struct WorkerRing {
     unpacked: VecDeque<Completion>,
     /// What a sleep's entry points to until it is submitted, one per slot.
     timespecs: Box<[Timespec]>,
+    /// The count of enters when each was last written: until the next one it must stay as it is.
+    timespecs_at: Box<[u64]>,
     /// The character device of each lane. Not in the lanes: what is forgotten must not keep it open.
     char_devices: Vec<OwnedFd>,
     has_batches: bool,
@@ -138,6 +140,7 @@ impl WorkerRing {
             gates,
             unpacked: VecDeque::with_capacity(slots),
             timespecs: vec![Timespec::new(); slots].into_boxed_slice(),
+            timespecs_at: vec![u64::MAX; slots].into_boxed_slice(),
             char_devices,
             lane_of: lane_of.into_boxed_slice(),
             enters: 0,

@@ -134,6 +134,13 @@ impl WorkerRing {
     pub(crate) fn start(&mut self, slot: u32, index: u8, operation: Operation) -> io::Result<()> {
         let (lane, at) = self.lane_and_index(slot).ok_or_else(|| errno(libc::EINVAL))?;
         let data = UserData::new(Kind::Operation, slot, index).encode();
+        if matches!(operation, Operation::Sleep { .. }) {
+            // Another sleep of this request may still wait to be submitted, and names the same timespec.
+            if self.timespecs_at[slot as usize] == self.enters {
+                self.enter_now()?;
+            }
+            self.timespecs_at[slot as usize] = self.enters;
+        }
         let entries = self.entries(lane, slot, at, operation, data)?;
         if !self.gates.enter_kernel(slot, Holder::Task) {
             return Err(errno(libc::EBUSY));

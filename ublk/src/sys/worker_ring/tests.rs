@@ -229,6 +229,27 @@ fn of_a_queue_that_rings_share_each_has_its_part_until_it_gives_it() {
 }
 
 #[test]
+fn two_sleeps_of_one_request_end_each_in_its_time() {
+    let Some(mut ring) = ring(1, vec![]) else { return };
+    assert!(ring.pass_to(0, Holder::Task));
+    let begin = std::time::Instant::now();
+    for (index, millis) in [(0, 60), (1, 1)] {
+        let operation = Operation::Sleep { duration: Duration::from_millis(millis) };
+        ring.start(0, index, operation).unwrap();
+    }
+    let mut ended = Vec::new();
+    while ended.len() < 2 {
+        ring.submit_and_wait(1).unwrap();
+        while let Some(completion) = ring.next_completion() {
+            let Completion::Operation { index, .. } = completion else { panic!("{completion:?}") };
+            ended.push((index, begin.elapsed()));
+        }
+    }
+    assert_eq!((ended[0].0, ended[1].0), (1, 0), "{ended:?}");
+    assert!(ended[1].1 >= Duration::from_millis(60), "{ended:?}");
+}
+
+#[test]
 fn a_cut_switch_wakes_a_ring_that_waits() {
     let Some(mut ring) = ring(1, vec![]) else { return };
     let switch = KillSwitch::new().unwrap();
