@@ -21,6 +21,8 @@ use crate::workload::{Case, Request, Shape, cases};
 
 const DEVICE_BYTES: u64 = 16 << 20;
 const CASES: u32 = 8;
+/// Cases where options choose another way for the bytes: there are two dozen such ways.
+const CASES_OF_A_MODE: u32 = 4;
 const SHRINK_STEPS_MAX: u32 = 40;
 
 /// What a scattered scenario varies.
@@ -171,7 +173,7 @@ pub(crate) fn run(context: &mut Context, setup: Setup) -> Result<String, Stop> {
     let label = format!("{}-{}-{}{options}", setup.target, setup.queues, setup.block_bytes);
     context.rng(&label).fill_bytes(&mut seed);
     let config = Config {
-        cases: CASES,
+        cases: if setup.options.is_empty() { CASES } else { CASES_OF_A_MODE },
         max_shrink_iters: SHRINK_STEPS_MAX,
         failure_persistence: None,
         ..Config::default()
