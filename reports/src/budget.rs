@@ -28,7 +28,7 @@ impl BudgetClass {
             Self::Quick => 10_000,
             Self::Normal => 15_000,
             Self::Long => 30_000,
-            Self::HangCanary => 3_000,
+            Self::HangCanary => 1_500,
         }
     }
 }

@@ -20,9 +20,9 @@ use crate::signature::{SECTOR_BYTES, fill, first_difference};
 use crate::workload::{Case, Request, Shape, cases};
 
 const DEVICE_BYTES: u64 = 16 << 20;
-const CASES: u32 = 8;
-/// Cases where options choose another way for the bytes: there are two dozen such ways.
-const CASES_OF_A_MODE: u32 = 4;
+const CASES: u32 = 6;
+/// Cases where options or a target of targets choose another way for the bytes: there are two dozen.
+const CASES_OF_A_MODE: u32 = 3;
 const SHRINK_STEPS_MAX: u32 = 40;
 
 /// What a scattered scenario varies.
@@ -38,6 +38,11 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// The plain way: copy mode, and one place for the bytes.
+    fn is_plain(self) -> bool {
+        self.options.is_empty() && matches!(self.target, "ram" | "file")
+    }
+
     /// Arguments that only its target has. The files below are made anew each time.
     fn own_arguments(self) -> Result<Vec<String>, Stop> {
         let fresh = |name: &str| {
@@ -173,7 +178,7 @@ pub(crate) fn run(context: &mut Context, setup: Setup) -> Result<String, Stop> {
     let label = format!("{}-{}-{}{options}", setup.target, setup.queues, setup.block_bytes);
     context.rng(&label).fill_bytes(&mut seed);
     let config = Config {
-        cases: if setup.options.is_empty() { CASES } else { CASES_OF_A_MODE },
+        cases: if setup.is_plain() { CASES } else { CASES_OF_A_MODE },
         max_shrink_iters: SHRINK_STEPS_MAX,
         failure_persistence: None,
         ..Config::default()

@@ -96,7 +96,7 @@ fn detach(context: &mut Context) -> Result<String, Stop> {
     Ok(format!("{told}; quiesced first: {quiesces}"))
 }
 
-/// Changes the server three times under load; `leave` makes the old one go, and gives the next if there is one already.
+/// Changes the server twice under load; `leave` makes the old one go, and gives the next if there is one already.
 fn hand_over(
     context: &mut Context,
     recovery: &str,
@@ -107,7 +107,7 @@ fn hand_over(
     let mut server = backing.serve(context, recovery, &["--keep"])?;
     let (id, path) = (server.live.id, server.live.block_device.clone());
     let writers = Writers::start(context, &path)?;
-    for _ in 0..3 {
+    for _ in 0..2 {
         server = match leave(context, &backing, server)? {
             Some(server) => server,
             None => {
@@ -122,14 +122,14 @@ fn hand_over(
     let errors = writers.finish(context, &reference)?;
     context.check_eq(FailureKind::Errno, "errors that users saw", &errors.len(), &0)?;
     let device = BlockDevice::open(&path, context.command_timeout())?;
-    reference.check_device(context, &device, "after three changes")?;
+    reference.check_device(context, &device, "after two changes")?;
     drop(device);
     // Told to stop, it would leave the device once more.
     kit::ublk(context, &["del", &id.to_string()])?.check_done(context, "ublk del")?;
     let timeout = context.command_timeout();
     server.check_clean_end(context, timeout)?;
     check_no_nodes(context, id)?;
-    Ok(format!("{recovery}: 3 changes, {acknowledged} writes acknowledged, no error"))
+    Ok(format!("{recovery}: 2 changes, {acknowledged} writes acknowledged, no error"))
 }
 
 /// Checks that the old server ends by itself, cleanly, and says how it left.
