@@ -20,9 +20,9 @@ use crate::signature::{SECTOR_BYTES, fill, first_difference};
 use crate::workload::{Case, Request, Shape, cases};
 
 const DEVICE_BYTES: u64 = 16 << 20;
-const CASES: u32 = 6;
+const CASES: u32 = 4;
 /// Cases where options or a target of targets choose another way for the bytes: there are two dozen.
-const CASES_OF_A_MODE: u32 = 3;
+const CASES_OF_A_MODE: u32 = 2;
 const SHRINK_STEPS_MAX: u32 = 40;
 
 /// What a scattered scenario varies.
