@@ -66,11 +66,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const DEPTH: u16 = 8;
 
-fn batch_device(
-    context: &mut Context,
-    more: Features,
-) -> Result<(Rig, Arc<CharFile>, BatchHand), Stop> {
-    let rig = Rig::ready_with(context, 1, DEPTH, Features::BATCH_IO | more)?;
+fn batch_device(context: &mut Context) -> Result<(Rig, Arc<CharFile>, BatchHand), Stop> {
+    let rig = Rig::ready_with(context, 1, DEPTH, Features::BATCH_IO)?;
     let flags = rig.info.flags;
     let cleared = !flags.contains(Features::PER_IO_DAEMON);
     context.check(FailureKind::State, format_args!("{flags}: no PER_IO_DAEMON"), cleared)?;
@@ -109,7 +106,7 @@ fn drive(
 }
 
 fn server(context: &mut Context) -> Result<String, Stop> {
-    let (mut rig, file, mut hand) = batch_device(context, Features::empty())?;
+    let (mut rig, file, mut hand) = batch_device(context)?;
     let prepared = hand.prepare_all()?;
     context.check_result("PREP_IO_CMDS of every tag", prepared, 0)?;
     // Nobody provides buffers in this group: the delivery fails, and the tag waits for a better command.
@@ -175,7 +172,7 @@ fn serve_and_stop(
 }
 
 fn refusals(context: &mut Context) -> Result<String, Stop> {
-    let (rig, file, mut hand) = batch_device(context, Features::empty())?;
+    let (rig, file, mut hand) = batch_device(context)?;
     let memory = arena(4096)?;
     let right = hand.payload(2);
     let no_addr = BatchIo { flags: BatchFlags::empty(), elem_bytes: 8, nr_elem: 2, ..right };
@@ -242,7 +239,7 @@ fn refusals(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn fetch_refusals(context: &mut Context) -> Result<String, Stop> {
-    let (mut rig, file, mut hand) = batch_device(context, Features::empty())?;
+    let (mut rig, file, mut hand) = batch_device(context)?;
     let op = IoCmdOp::FetchIoCmds.encoded();
     let right = BatchIo { elem_bytes: 2, ..BatchIo::default() };
     for (what, payload) in [

@@ -1,7 +1,5 @@
 //! A hand that serves one queue of a batch device: many tags in one command, deliveries through provided buffers.
-//! Where the device registers pages by itself, data goes between those pages and a file.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +9,7 @@ use ublk::raw::{
 };
 use ublk::sys::arena::Arena;
 use ublk::sys::desc::DescArea;
-use ublk::uapi::{
-    BatchFlags, BatchIo, FETCH_ELEM_BYTES, Features, IO_RES_ABORT, IoCmdOp, IoDesc, Op,
-};
+use ublk::uapi::{BatchFlags, BatchIo, FETCH_ELEM_BYTES, IO_RES_ABORT, IoCmdOp, IoDesc, Op};
 
 use super::device::{BUFFER_BYTES, DEVICE_BYTES, Rig};
 use super::{EINVAL, EIO};
@@ -48,8 +44,6 @@ pub struct BatchHand {
     tags: Arena,
     depth: u16,
     disk: Vec<u8>,
-    /// What the disk is where pages are registered as they are delivered.
-    backing: Option<Arc<File>>,
     timeout: Duration,
     fetching: bool,
     /// Completions that came while another one was waited for.
@@ -69,15 +63,8 @@ impl BatchHand {
         let descriptors = file
             .map(0, info.queue_depth, info.io_desc_stride_bytes())
             .during("map the descriptors")?;
-        let auto = info.flags.contains(Features::AUTO_BUF_REG);
-        let layout = if auto { BatchFlags::empty() } else { BatchFlags::HAS_BUF_ADDR };
-        let elements =
-            ElementBuffer::new(layout, info.queue_depth.into()).during("map the elements")?;
-        let mut backing = None;
-        if auto {
-            ring.register_sparse_buffers(info.queue_depth.into()).during("make a buffer table")?;
-            backing = Some(super::backing_file(DEVICE_BYTES as u64)?);
-        }
+        let elements = ElementBuffer::new(BatchFlags::HAS_BUF_ADDR, info.queue_depth.into())
+            .during("map the elements")?;
         let tags = Arena::new(usize::from(BUFFERS * TAGS_BYTES)).during("map the tags")?;
         for id in 0..BUFFERS {
             let addr = Addr::Arena(&tags, usize::from(id * TAGS_BYTES));
@@ -92,7 +79,6 @@ impl BatchHand {
             tags,
             depth: info.queue_depth,
             disk: vec![0; DEVICE_BYTES],
-            backing,
             timeout: context.command_timeout(),
             fetching: false,
             later: Vec::new(),
@@ -117,7 +103,7 @@ impl BatchHand {
         &self.elements
     }
 
-    /// The element of `tag` with its own buffer, or its own slot.
+    /// The element of `tag` with its own buffer.
     #[must_use]
     pub fn element(&self, tag: u16, result: i32) -> BatchElement<'_> {
         let offset = usize::from(tag % self.depth) * BUFFER_BYTES;
@@ -262,7 +248,7 @@ impl BatchHand {
         }
         let mut results = Vec::with_capacity(tags.len());
         for tag in tags {
-            results.push((tag, self.perform(tag)?));
+            results.push((tag, self.perform(tag)));
         }
         let committed: Vec<_> =
             results.iter().map(|(tag, result)| self.element(*tag, *result)).collect();
@@ -276,20 +262,12 @@ impl BatchHand {
         self.send(&sqe)
     }
 
-    fn perform(&mut self, tag: u16) -> Result<i32, Stop> {
+    fn perform(&mut self, tag: u16) -> i32 {
         let descriptor = self.descriptors.copy_out(tag);
-        match (descriptor.op(), self.backing.clone()) {
-            (Some(Op::Flush), _) => Ok(0),
-            (Some(op @ (Op::Read | Op::Write)), Some(backing)) => {
-                let (position, len) = (descriptor.start_sector * 512, descriptor.nr_sectors * 512);
-                let sqe = match op {
-                    Op::Write => RawSqe::write_fixed(&backing, position, len),
-                    _ => RawSqe::read_fixed(&backing, position, len),
-                };
-                self.result_of("fixed I/O", sqe.buf_index(tag))
-            }
-            (Some(Op::Read | Op::Write), None) => Ok(self.copy(tag, descriptor)),
-            _ => Ok(-EINVAL),
+        match descriptor.op() {
+            Some(Op::Flush) => 0,
+            Some(Op::Read | Op::Write) => self.copy(tag, descriptor),
+            _ => -EINVAL,
         }
     }
 
