@@ -18,6 +18,9 @@ use crate::context::{Context, During, Stop};
 /// Where the image has our server.
 pub const UBLK: &str = "/bin/ublk";
 
+/// Time a process that did not start its device has to say why before it is killed.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// What the server prints when the device is live.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Live {
@@ -140,8 +143,7 @@ impl ServerProcess {
         if let Some(live) = live {
             return Ok(Self { child, lines, errors, keeps_device: false, live });
         }
-        let _ = child.kill();
-        let status = child.wait().during("wait for the server")?;
+        let status = end_of(&mut child, timeout.min(LAST_WORDS))?;
         let said: Vec<String> = errors.iter().take(10).collect();
         Err(Stop::fail(
             FailureKind::Operation,
@@ -293,6 +295,21 @@ pub fn check_no_nodes(context: &mut Context, id: u32) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Waits for the end of a process that failed to start its device, at most for `grace`, then kills it.
+///
+/// One that has said something else than it should is often about to say why, and to end by itself.
+fn end_of(child: &mut Child, grace: Duration) -> Result<ExitStatus, Stop> {
+    let deadline = Instant::now() + grace;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().during("wait for the server")? {
+            return Ok(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    child.wait().during("wait for the server")
+}
+
 fn reader(stream: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::sync_channel(256);
     if let Some(stream) = stream {
@@ -354,8 +371,9 @@ mod tests {
     #[test]
     fn a_server_that_says_nothing_useful_is_a_failure_with_its_words() {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "echo hello; echo 'no driver' >&2; exit 3"]);
+        command.args(["-c", "echo hello; sleep 0.1; echo 'no driver' >&2; exit 3"]);
         let stop = ServerProcess::spawn(command, Duration::from_secs(5)).unwrap_err();
         assert!(stop.to_string().contains("no driver"), "{stop}");
+        assert!(stop.to_string().contains("exit status: 3"), "{stop}");
     }
 }
