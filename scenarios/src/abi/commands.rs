@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reports::event::FailureKind;
+use ublk::ctrl::Command;
 use ublk::raw::{Addr, IoPayload, RawRing, RawSqe, RingShape};
 use ublk::uapi::{Attrs, Features, IO_RES_ABORT, IoCmdOp};
 
@@ -45,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         id: "abi/write-into-memory-that-faults",
-        title: "a WRITE whose buffer faults is tried again and again until STOP_DEV fails it",
+        title: "a WRITE whose buffer faults is tried again and again, and STOP_DEV waits, until its server has gone",
         covers: &["rq.write.mapfail"],
         run: write_into_nothing,
         ..Scenario::DRIVER
@@ -222,12 +223,18 @@ fn write_into_nothing(context: &mut Context) -> Result<String, Stop> {
     let delivered = fetcher.serve_for(context.quiet())?;
     context.check_eq(FailureKind::Completion, "deliveries of the WRITE", &delivered, &0)?;
     context.check(FailureKind::Completion, "the writer waits", !writer.is_finished())?;
-    rig.stop_driven(context, &mut fetcher)?;
-    let written = finish(context, &mut fetcher, writer)?;
-    let what = format!("the WRITE fails with the device: {:?}", written.as_ref().map(drop));
-    context.check(FailureKind::Operation, what, written.is_err())?;
+    let id = rig.id;
+    let stop = rig.control().submit(Command::StopDev { dev_id: id })?;
+    rig.check_waiting(context, &stop, "STOP_DEV, as the WRITE is never answered,")?;
+    // Only the server's end fails what is tried again and again.
     drop(fetcher);
     drop(file);
+    rig.control().wait(&stop, context.command_timeout())?;
+    let ended = crate::block::wait_until(context.command_timeout(), || writer.is_finished());
+    context.check(FailureKind::Completion, "the writer gets an answer", ended)?;
+    let written = writer.join().map_err(|_| Stop::error("the client panicked"))??;
+    let what = format!("the WRITE fails with its server: {:?}", written.as_ref().map(drop));
+    context.check(FailureKind::Operation, what, written.is_err())?;
     rig.delete(context)?;
-    Ok("never delivered, failed by STOP_DEV".into())
+    Ok("never delivered, and STOP_DEV waits until the server has gone".into())
 }
