@@ -17,6 +17,7 @@ use ublk::uapi::{
 use super::control::{live, tear_down};
 use crate::block::{AlignedBuffer, BlockDevice, nodes};
 use crate::context::{Context, During, Stop};
+use crate::kernel::KernelRelease;
 use crate::rig::{EBUSY, EINVAL, EIO, Fetcher, Rig, arena, backing_file, offered};
 use crate::scenario::Scenario;
 use crate::signature::{fill, first_difference};
@@ -49,6 +50,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "commit.addr.forbidden",
         ],
         budget: BudgetClass::Normal,
+        known_bug: KernelRelease::page_registration_bug,
         run: register_io_buf,
         ..Scenario::DRIVER
     },
@@ -61,6 +63,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "regio.other.slot",
             "UBLK_F_BUF_REG_OFF_DAEMON",
         ],
+        known_bug: KernelRelease::page_registration_bug,
         run: off_daemon,
         ..Scenario::DRIVER
     },
@@ -76,6 +79,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "UBLK_F_AUTO_BUF_REG",
         ],
         budget: BudgetClass::Normal,
+        known_bug: KernelRelease::page_registration_bug,
         run: auto_buf_reg,
         ..Scenario::DRIVER
     },
@@ -84,6 +88,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "a failed automatic registration fails the request, or with FALLBACK leaves it to the server",
         covers: &["rq.abr.fail", "UBLK_AUTO_BUF_REG_FALLBACK"],
         budget: BudgetClass::Normal,
+        known_bug: KernelRelease::page_registration_bug,
         run: auto_fallback,
         ..Scenario::DRIVER
     },

@@ -63,7 +63,7 @@ pub(super) const TABLES: &[Table] = &[
         title: "struct ublk_elem_header",
         rows: rows! {
             "tag, result" => "abi/batch-server", "abi/batch-prepare-and-commit-refusals";
-            "buf_index" => "modes/batch-auto-zero-copy-file";
+            "buf_index" => "abi/batch-auto-registration", "modes/batch-auto-zero-copy-file";
         },
     },
     Table {
