@@ -32,6 +32,7 @@ macro_rules! kind {
 
 mod affinity;
 mod asynchronous;
+mod hints;
 mod kinds;
 mod shared;
 mod threads;
@@ -49,6 +50,7 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     threads::SCENARIOS,
     asynchronous::SCENARIOS,
     affinity::SCENARIOS,
+    hints::SCENARIOS,
 ];
 
 /// Whether a server with these options has the pages of requests registered.

@@ -49,7 +49,7 @@ pub(super) const TABLES: &[Table] = &[
         rows: rows! {
             "index" => "abi/auto-buf-reg", "abi/auto-buf-reg-that-fails";
             "flags" => "abi/auto-buf-reg-that-fails";
-            "reserved0, reserved1" => "abi/auto-buf-reg";
+            "reserved0, reserved1" => "abi/auto-buf-reg-malformed", "abi/auto-buf-reg";
         },
     },
     Table {
