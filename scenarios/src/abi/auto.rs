@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         id: "abi/auto-buf-reg",
         title: "pages are registered as a request is delivered and taken out as it is committed",
-        covers: &["commit.abr.reserved", "commit.abr.flags", "UBLK_F_AUTO_BUF_REG"],
+        covers: &["UBLK_F_AUTO_BUF_REG"],
         budget: BudgetClass::Normal,
         known_bug: KernelRelease::page_registration_bug,
         run: auto_buf_reg,
@@ -33,6 +33,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         covers: &["fetch.abr.reserved0", "fetch.abr.reserved1", "fetch.abr.flags"],
         known_bug: refused_fetch_bug,
         run: auto_malformed,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "abi/auto-buf-reg-malformed-commit",
+        title: "a COMMIT with a malformed registration is refused, the request waits for a better one, and the device stops",
+        covers: &["commit.abr.reserved", "commit.abr.flags"],
+        known_bug: |kernel| refused_fetch_bug(kernel).or(kernel.page_registration_bug()),
+        run: auto_malformed_commit,
         ..Scenario::DRIVER
     },
     Scenario {
@@ -49,8 +57,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 /// Zero copy too, so that slots can be looked at by hand.
 const AUTO: Features = Features::AUTO_BUF_REG.union(Features::SUPPORT_ZERO_COPY);
 
-/// Where it is written down that this kernel keeps a FETCH whose registration it refused, and answers it once more when
-/// the device is deleted.
+/// Where it is written down that this kernel keeps a FETCH or COMMIT whose registration it refused, and answers it once
+/// more when the device is stopped.
 fn refused_fetch_bug(kernel: KernelRelease) -> Option<&'static str> {
     let bug = kernel.at_least(6, 17) && !kernel.at_least(7, 0);
     bug.then_some("docs/kernel-facts.md, a refused FETCH is answered twice")
@@ -83,6 +91,26 @@ fn auto_malformed(context: &mut Context) -> Result<String, Stop> {
     Ok(format!("{} refusals", malformed().len()))
 }
 
+fn auto_malformed_commit(context: &mut Context) -> Result<String, Stop> {
+    offered(AUTO)?;
+    let (rig, file, mut fetcher) = live(context, AUTO)?;
+    let writer = client(context, &rig, Some(content(context, 6)));
+    let tag = fetcher.next_request(context, AT / 512)?;
+    for (what, reg) in malformed() {
+        let payload = IoPayload { tag, result: -EIO, ..IoPayload::default() };
+        let sqe = RawSqe::io(&file, IoCmdOp::CommitAndFetchReq.encoded(), &payload)
+            .sqe_addr(ublk::raw::SqeAddr::AutoBufReg(reg));
+        let refused = fetcher.result_of(context, what, sqe)?;
+        context.check_result(format_args!("COMMIT with {what} in sqe.addr"), refused, -EINVAL)?;
+    }
+    fetcher.commit(tag, i32::try_from(LEN).unwrap_or(0))?;
+    let written = finish(context, &mut fetcher, writer)?;
+    let told = format!("the write, by the commit that was taken: {:?}", written.as_ref().err());
+    context.check(FailureKind::Operation, told, written.is_ok())?;
+    tear_down(context, rig, file, fetcher)?;
+    Ok(format!("{} refusals", malformed().len()))
+}
+
 fn auto_buf_reg(context: &mut Context) -> Result<String, Stop> {
     offered(AUTO)?;
     let backing = backing_file(DISK_BYTES)?;
@@ -98,13 +126,6 @@ fn auto_buf_reg(context: &mut Context) -> Result<String, Stop> {
         registered,
     )?;
     move_slot(context, &mut fetcher, &backing, true, tag)?;
-    for (what, reg) in malformed() {
-        let payload = IoPayload { tag, result: -EIO, ..IoPayload::default() };
-        let sqe = RawSqe::io(&file, IoCmdOp::CommitAndFetchReq.encoded(), &payload)
-            .sqe_addr(ublk::raw::SqeAddr::AutoBufReg(reg));
-        let refused = fetcher.result_of(context, what, sqe)?;
-        context.check_result(format_args!("COMMIT with {what} in sqe.addr"), refused, -EINVAL)?;
-    }
     let len = i32::try_from(LEN).unwrap_or(0);
     fetcher.commit(tag, len)?;
     finish(context, &mut fetcher, writer)??;
@@ -120,7 +141,7 @@ fn auto_buf_reg(context: &mut Context) -> Result<String, Stop> {
     let back = finish(context, &mut fetcher, reader)??;
     check_same(context, &back, &sent)?;
     tear_down(context, rig, file, fetcher)?;
-    Ok(format!("{LEN} bytes out and in; {} malformed registrations", malformed().len()))
+    Ok(format!("{LEN} bytes out and in"))
 }
 
 fn auto_fallback(context: &mut Context) -> Result<String, Stop> {

@@ -49,7 +49,7 @@ pub(super) const TABLES: &[Table] = &[
         rows: rows! {
             "index", "6.16", "RawSqe::sqe_addr, QueueTicket::rotating" => "abi/auto-buf-reg", "abi/auto-buf-reg-that-fails";
             "flags", "6.16", "RawSqe::sqe_addr, DataMode::AutoZeroCopyFallback" => "abi/auto-buf-reg-that-fails";
-            "reserved0, reserved1", "6.16", "RawSqe::sqe_addr" => "abi/auto-buf-reg-malformed", "abi/auto-buf-reg";
+            "reserved0, reserved1", "6.16", "RawSqe::sqe_addr" => "abi/auto-buf-reg-malformed", "abi/auto-buf-reg-malformed-commit";
         },
     },
     Table {
