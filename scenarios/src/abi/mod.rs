@@ -7,16 +7,19 @@
 mod auto;
 mod batch;
 mod buffers;
+mod commands;
 mod control;
 mod copy;
 pub mod coverage;
 mod flags;
 mod info;
+mod limits;
 mod options;
 mod refused;
 mod shared;
 mod sysfs;
 mod user;
+mod zones;
 
 use crate::Scenario;
 
@@ -28,9 +31,12 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     buffers::SCENARIOS,
     auto::SCENARIOS,
     copy::SCENARIOS,
+    commands::SCENARIOS,
     batch::SCENARIOS,
+    limits::SCENARIOS,
     options::SCENARIOS,
     refused::SCENARIOS,
     shared::SCENARIOS,
     sysfs::SCENARIOS,
+    zones::SCENARIOS,
 ];
