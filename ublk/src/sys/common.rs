@@ -94,7 +94,9 @@ impl CommonTags {
     #[must_use]
     pub(super) fn take(&self, tag: u16) -> bool {
         let taken = self.taken.get(usize::from(tag));
-        taken.is_some_and(|taken| !taken.swap(true, Ordering::AcqRel))
+        // An attempt that fails writes nothing, so that it cannot be mistaken for a ring that has the tag.
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        taken.is_some_and(|taken| taken.compare_exchange(false, true, order.0, order.1).is_ok())
     }
 
     /// Gives a tag, which the calling ring has, to the kernel.
