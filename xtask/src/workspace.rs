@@ -42,26 +42,35 @@ pub(crate) struct GuestPrograms {
 /// that linked this program too; a musl target would have to be added by rustup.
 pub(crate) fn build_guest_programs() -> Result<GuestPrograms, Error> {
     let packages = ["--package", "runner", "--package", "ublk", "--bins"];
-    let bin = build_static("guest", "target/guest", &packages)?;
+    let bin = build_static(&root(), "guest", &root().join("target/guest"), &packages)?;
     Ok(GuestPrograms { runner: bin.join("runner"), ublk: bin.join("ublk") })
 }
 
 /// Builds `ublk` as `dist` ships it, but statically: what a measurement is to measure.
 pub(crate) fn build_measured_ublk() -> Result<PathBuf, Error> {
-    let bin = build_static("dist", "target/measured", &["--package", "ublk", "--bin", "ublk"])?;
+    build_measured_ublk_of(&root(), &root().join("target/measured"))
+}
+
+/// The same of another tree, with build output in `folder`.
+pub(crate) fn build_measured_ublk_of(tree: &Path, folder: &Path) -> Result<PathBuf, Error> {
+    let bin = build_static(tree, "dist", folder, &["--package", "ublk", "--bin", "ublk"])?;
     Ok(bin.join("ublk"))
 }
 
-fn build_static(profile: &str, folder: &str, what: &[&str]) -> Result<PathBuf, Error> {
+fn build_static(
+    tree: &Path,
+    profile: &str,
+    folder: &Path,
+    what: &[&str],
+) -> Result<PathBuf, Error> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let folder = root().join(folder);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .current_dir(root())
+        .current_dir(tree)
         .args(["build", "--quiet", "--profile", profile, "--target", &target])
         .args(what)
         .arg("--target-dir")
-        .arg(&folder)
+        .arg(folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .output()

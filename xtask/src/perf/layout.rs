@@ -1,5 +1,10 @@
 //! The order of a run. Every repetition visits every subject once, in an order of its own, and measures the
 //! cells in an order of its own: whatever changes in the guest over time changes for all alike.
+//!
+//! Where time is the host's that is not enough, for a host drifts: there each round goes through the
+//! subjects of a mode there and back, so that a drift takes from each as much as it gives.
+
+use std::collections::BTreeSet;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -18,10 +23,19 @@ const IDLE_MS: u64 = 10_000;
 /// Depths of the start-up table.
 const START_DEPTHS: &[u16] = &[1, 32, 128, 1024];
 
+/// In which order subjects are visited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// Everybody once a repetition, in an order of its own.
+    Shuffled { repetitions: u32 },
+    /// The subjects of a mode there and back: `A B C C B A`.
+    Mirrored { rounds: u32 },
+}
+
 /// What a run is to hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
-    pub(crate) repetitions: u32,
+    pub(crate) order: Order,
     pub(crate) ios: u64,
     pub(crate) count: bool,
     pub(crate) start_up: bool,
@@ -48,16 +62,12 @@ pub(crate) fn plan(
     let mut random = StdRng::seed_from_u64(extent.seed);
     let mut visits = Vec::new();
     let numbers: Vec<usize> = (0..subjects.len()).collect();
-    for _ in 0..extent.repetitions {
-        let mut order = numbers.clone();
-        order.shuffle(&mut random);
-        for subject in order {
-            let mut cells = cells.to_vec();
-            cells.shuffle(&mut random);
-            let device = &subjects[subject].device;
-            let job_file = Some(job_file(device, &cells, extent.ios, WARM_UP_IOS)?);
-            visits.push(Visit { job_file, ..plain(&subjects, subject, DEPTH) });
-        }
+    for subject in order(&subjects, extent.order, &mut random) {
+        let mut cells = cells.to_vec();
+        cells.shuffle(&mut random);
+        let device = &subjects[subject].device;
+        let job_file = Some(job_file(device, &cells, extent.ios, WARM_UP_IOS)?);
+        visits.push(Visit { job_file, ..plain(&subjects, subject, DEPTH) });
     }
     let servers = || {
         let is_server =
@@ -79,6 +89,35 @@ pub(crate) fn plan(
     }
     let protocol_version = PERF_PROTOCOL_VERSION;
     Ok(PerfPlan { protocol_version, nonce, subjects, visits })
+}
+
+/// Whom each measuring visit is to.
+fn order(subjects: &[Subject], order: Order, random: &mut StdRng) -> Vec<usize> {
+    let mut visits = Vec::new();
+    match order {
+        Order::Shuffled { repetitions } => {
+            for _ in 0..repetitions {
+                let mut all: Vec<usize> = (0..subjects.len()).collect();
+                all.shuffle(random);
+                visits.extend(all);
+            }
+        }
+        Order::Mirrored { rounds } => {
+            let modes: BTreeSet<&str> = subjects.iter().map(|s| s.mode.as_str()).collect();
+            let mut modes: Vec<&str> = modes.into_iter().collect();
+            for _ in 0..rounds {
+                modes.shuffle(random);
+                for mode in &modes {
+                    let of_mode = |number: &usize| subjects[*number].mode == *mode;
+                    let mut there: Vec<usize> = (0..subjects.len()).filter(of_mode).collect();
+                    there.shuffle(random);
+                    visits.extend(there.iter().copied());
+                    visits.extend(there.iter().rev().copied());
+                }
+            }
+        }
+    }
+    visits
 }
 
 fn plain(subjects: &[Subject], subject: usize, depth: u16) -> Visit {
@@ -108,7 +147,13 @@ mod tests {
         let count = subjects.len();
         let is_server = |subject: &&Subject| matches!(subject.launch, Launch::Server { .. });
         let servers = subjects.iter().filter(is_server).count();
-        let extent = Extent { repetitions: 3, ios: 40_000, count: true, start_up: true, seed: 7 };
+        let extent = Extent {
+            order: Order::Shuffled { repetitions: 3 },
+            ios: 40_000,
+            count: true,
+            start_up: true,
+            seed: 7,
+        };
         let plan = plan(subjects, &cells(&[1, 32], 1), &extent, "n".into()).unwrap();
         for repetition in 0..3 {
             let visits = &plan.visits[repetition * count..(repetition + 1) * count];
@@ -120,5 +165,30 @@ mod tests {
         let rest = &plan.visits[3 * count..];
         assert_eq!(rest.iter().filter(|visit| visit.count.is_some()).count(), servers);
         assert_eq!(rest.len(), servers + START_DEPTHS.len());
+    }
+
+    #[test]
+    fn a_mirrored_round_is_the_same_read_backwards() {
+        let own = std::env::current_exe().unwrap();
+        let programs = Programs { ublk: own.clone(), base: Some(own), ..Programs::default() };
+        let mut subjects = all(&programs, 1);
+        subjects.retain(|subject| subject.mode == "copy" || subject.mode == "batch");
+        assert_eq!(subjects.len(), 6, "ours, base and control in two modes");
+        let extent = Extent {
+            order: Order::Mirrored { rounds: 2 },
+            ios: 1000,
+            count: false,
+            start_up: false,
+            seed: 7,
+        };
+        let plan = plan(subjects, &cells(&[1], 1), &extent, "n".into()).unwrap();
+        assert_eq!(plan.visits.len(), 2 * 2 * 6);
+        for round in plan.visits.chunks(6) {
+            let there: Vec<usize> = round.iter().map(|visit| visit.subject).collect();
+            let back: Vec<usize> = there.iter().rev().copied().collect();
+            assert_eq!(there, back);
+            let mode = |visit: &Visit| plan.subjects[visit.subject].mode.clone();
+            assert!(round.iter().all(|visit| mode(visit) == mode(&round[0])));
+        }
     }
 }

@@ -3,4 +3,5 @@
 pub(crate) mod layout;
 pub(crate) mod libublk;
 pub(crate) mod machine;
+pub(crate) mod measure;
 pub(crate) mod subjects;

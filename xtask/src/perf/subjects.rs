@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use reports::gate::{BASE, CONTROL};
 use reports::perf::{Launch, Role, Subject};
 use vmimage::initramfs::Content;
 use vmimage::symbols;
@@ -14,6 +15,7 @@ const ID: u32 = 1;
 /// Not `/bin/ublk`, which is built for a short wait instead of speed.
 const UBLK: &str = "/opt/perf/ublk";
 const UBLK_OTHER: &str = "/opt/perf/ublk-other";
+const UBLK_BASE: &str = "/opt/perf/ublk-base";
 const KUBLK: &str = "/opt/perf/kublk";
 const LIBUBLK: &str = "/opt/perf/libublk-null";
 
@@ -97,6 +99,8 @@ pub(crate) struct Programs {
     pub(crate) ublk: PathBuf,
     /// Another build of ours, for a comparison of two.
     pub(crate) other: Option<PathBuf>,
+    /// What a gate compares with; measured as `base`, and as `control` once more.
+    pub(crate) base: Option<PathBuf>,
     pub(crate) kublk: Option<PathBuf>,
     pub(crate) libublk: Option<PathBuf>,
 }
@@ -108,7 +112,12 @@ impl Programs {
             let content = Content::Path(path.to_owned());
             GuestFile { guest: guest.to_owned(), content, mode: 0o755 }
         };
-        let others = [(UBLK_OTHER, &self.other), (KUBLK, &self.kublk), (LIBUBLK, &self.libublk)];
+        let others = [
+            (UBLK_OTHER, &self.other),
+            (UBLK_BASE, &self.base),
+            (KUBLK, &self.kublk),
+            (LIBUBLK, &self.libublk),
+        ];
         let others = others.into_iter().filter_map(|(guest, path)| Some((guest, path.as_deref()?)));
         let ours = (UBLK, self.ublk.as_path());
         std::iter::once(ours).chain(others).map(|(guest, path)| file(guest, path)).collect()
@@ -119,8 +128,12 @@ impl Programs {
 pub(crate) fn all(programs: &Programs, queues: u16) -> Vec<Subject> {
     let mut subjects = Vec::new();
     for mode in MODES {
-        let ours =
-            [("ublk", UBLK, Some(&programs.ublk)), ("other", UBLK_OTHER, programs.other.as_ref())];
+        let ours = [
+            ("ublk", UBLK, Some(&programs.ublk)),
+            ("other", UBLK_OTHER, programs.other.as_ref()),
+            (BASE, UBLK_BASE, programs.base.as_ref()),
+            (CONTROL, UBLK_BASE, programs.base.as_ref()),
+        ];
         for (name, guest, path) in ours {
             let (Some(path), Some(arguments)) = (path, mode.ours) else { continue };
             let base = format!(
@@ -199,6 +212,7 @@ mod tests {
         let programs = Programs {
             ublk: own.clone(),
             other: None,
+            base: None,
             kublk: Some(own.clone()),
             libublk: Some(own),
         };
