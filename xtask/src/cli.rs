@@ -263,6 +263,9 @@ impl PerfClock {
     }
 }
 
+/// Samples before a gate's first decision: under the instruction clock two agree to the grain of fio's clock.
+const GATE_REPETITIONS: u32 = 2;
+
 /// A regression made on purpose, in a copy of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Plant {
@@ -297,7 +300,7 @@ pub(crate) struct GateArgs {
     #[arg(long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
     /// Samples of each cell (rounds, by the wall clock) before the first decision.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=99))]
+    #[arg(long, default_value_t = GATE_REPETITIONS, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) repetitions: u32,
     /// I/Os of each sample; default the baseline's, and 40000 without one.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1000..=10_000_000))]
@@ -325,6 +328,31 @@ pub(crate) struct GateArgs {
     pub(crate) memory_mib: u32,
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+}
+
+impl GateArgs {
+    /// What continuous integration asks for: this tree against the committed baseline, everything else as
+    /// it is without options.
+    pub(crate) fn of_ci(sources: &SourceArgs) -> Self {
+        Self {
+            baseline: None,
+            reports: Vec::new(),
+            base: None,
+            base_program: None,
+            clock: PerfClock::Instructions,
+            kernel: None,
+            repetitions: GATE_REPETITIONS,
+            ios: None,
+            accept: false,
+            reason: None,
+            plant: None,
+            seed: None,
+            json: false,
+            output: None,
+            memory_mib: 1024,
+            sources: sources.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]
