@@ -41,6 +41,7 @@ fn visit(subject: usize, count: bool) -> Visit {
         job_file: (!count).then(job),
         count: count.then(|| CountRequest { jobs: vec![(CELL, job())], idle_ms: 2000 }),
         depth: 128,
+        recover_argv: None,
     }
 }
 

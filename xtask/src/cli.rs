@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use reports::perf::BLOCK_BYTES;
 
 /// Boots real kernels and proves a ublk device on them, end to end.
 #[derive(Debug, Parser)]
@@ -208,6 +209,15 @@ pub(crate) struct PerfArgs {
     /// I/Os in flight; one column of the table each.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 128], value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) depths: Vec<u16>,
+    /// Length of an I/O in bytes; one column of the table each.
+    #[arg(long, value_delimiter = ',', default_values_t = [BLOCK_BYTES], value_parser = block_bytes)]
+    pub(crate) block_bytes: Vec<u32>,
+    /// What our server serves; peers serve their null target, and are compared with ours of it.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [PerfTarget::Null])]
+    pub(crate) targets: Vec<PerfTarget>,
+    /// Data modes; all of them unless given.
+    #[arg(long, value_name = "MODE", value_delimiter = ',')]
+    pub(crate) modes: Vec<String>,
     /// Queues of each device, CPUs of the guest, and jobs that share the I/Os in flight.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(crate) queues: u16,
@@ -243,6 +253,23 @@ pub(crate) struct PerfArgs {
     pub(crate) memory_mib: u32,
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+}
+
+/// What our server serves while it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PerfTarget {
+    /// Nothing: what serving costs by itself.
+    Null,
+    /// Memory of the server.
+    Ram,
+    /// A file in tmpfs, as the loop device's.
+    File,
+}
+
+fn block_bytes(text: &str) -> Result<u32, String> {
+    let bytes: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    let fits = (512..=1 << 20).contains(&bytes) && bytes.is_multiple_of(512);
+    if fits { Ok(bytes) } else { Err("a block is 512 to 1048576 bytes, in steps of 512".into()) }
 }
 
 impl PerfClock {

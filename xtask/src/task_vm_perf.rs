@@ -1,5 +1,6 @@
 //! `vm-perf`: our server and its peers under the instruction clock, in one machine, as one table.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     let programs = programs(&mut workshop, args, &progress)?;
     workshop.add_guest_files(programs.guest_files());
     let ready = workshop.kernel(&args.kernel)?;
-    let subjects = chosen(subjects::all(&programs, args.queues), &args.filters)?;
+    let subjects = chosen(subjects::all(&programs, &args.targets, args.queues), args)?;
     let seed = args.seed.unwrap_or_else(|| rand::rng().random());
     let extent = Extent {
         order: Order::Shuffled { repetitions: args.repetitions },
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
         start_up: !args.no_start_up,
         seed,
     };
-    let cells = cells(&args.depths, args.queues);
+    let cells = cells(&args.depths, &args.block_bytes, args.queues);
     let bench = Bench {
         emulator: &emulator,
         ready: &ready,
@@ -84,15 +85,30 @@ fn programs(
 
 fn chosen(
     all: Vec<reports::perf::Subject>,
-    filters: &[String],
+    args: &PerfArgs,
 ) -> Result<Vec<reports::perf::Subject>, Error> {
     let ids: Vec<String> = all.iter().map(reports::perf::Subject::id).collect();
+    let filters = &args.filters;
     if let Some(filter) = filters.iter().find(|f| !ids.iter().any(|id| id.contains(f.as_str()))) {
         let known = ids.join(", ");
         return Err(Error::usage(format!("no subject matches `{filter}`; there are {known}")));
     }
-    let wanted = |id: &str| filters.is_empty() || filters.iter().any(|f| id.contains(f.as_str()));
-    Ok(all.into_iter().filter(|subject| wanted(&subject.id())).collect())
+    if let Some(mode) = args.modes.iter().find(|mode| !all.iter().any(|s| s.mode == **mode)) {
+        let known: BTreeSet<&str> = all.iter().map(|subject| subject.mode.as_str()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        let known = known.join(", ");
+        return Err(Error::usage(format!("there is no mode `{mode}`; there are {known}")));
+    }
+    let wanted = |subject: &reports::perf::Subject| {
+        let id = subject.id();
+        (filters.is_empty() || filters.iter().any(|f| id.contains(f.as_str())))
+            && (args.modes.is_empty() || args.modes.contains(&subject.mode))
+    };
+    let chosen: Vec<_> = all.into_iter().filter(wanted).collect();
+    if chosen.is_empty() {
+        return Err(Error::usage("no subject matches both --filter and --modes"));
+    }
+    Ok(chosen)
 }
 
 /// What other tools chart. Nothing is written of a run with errors: a chart could not say that.

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use fio_parser::Histogram;
 
 use super::event::{Counted, Measured, PerfEvent, PerfLine};
+use super::lifecycle::Life;
 use super::numbers::{jobs_of, percentiles};
 use super::plan::{Cell, PerfPlan, Role, Subject, Visit};
 use super::report::{
-    CellResult, CountResult, HostLoad, PERF_SCHEMA_VERSION, PerfReport, StartUpResult,
-    SubjectResult,
+    CellResult, CountResult, HostLoad, PERF_SCHEMA_VERSION, PerfReport, SubjectResult,
 };
 use crate::report::{KernelHeader, RunHeader};
 use crate::stats::{median, median_interval};
@@ -60,7 +60,7 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
     let mut errors = input.host_errors.clone();
     let plan = input.plan;
     let mut gathered: Vec<Gathered> = plan.subjects.iter().map(|_| Gathered::default()).collect();
-    let mut starts: BTreeMap<(usize, u16), Vec<u64>> = BTreeMap::new();
+    let mut lives: BTreeMap<(usize, u16), Life> = BTreeMap::new();
     let answers = answers(input, &mut errors);
     for (number, visit) in plan.visits.iter().enumerate() {
         let (Some(subject), Some(own)) =
@@ -75,8 +75,9 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
                 errors.push(format!("visit {number}, {}: {reason}", subject.id()));
             }
             Some(PerfEvent::Measured { measured, .. }) => {
-                if let Some(start) = &measured.start_up {
-                    starts.entry((visit.subject, visit.depth)).or_default().push(start.elapsed_ns);
+                lives.entry((visit.subject, visit.depth)).or_default().take(measured);
+                if visit.recover_argv.is_some() && measured.recovery_ns.is_none() {
+                    errors.push(format!("visit {number}, {}: nobody took over", subject.id()));
                 }
                 if let Err(why) = take(own, input.cells, visit, subject, measured) {
                     errors.push(format!("visit {number}, {}: {why}", subject.id()));
@@ -96,13 +97,9 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
         .zip(gathered)
         .map(|(subject, own)| result(subject, own, &all, input.run.seed))
         .collect();
-    let start_up = starts.into_iter().map(|((subject, depth), samples_ns)| StartUpResult {
-        name: plan.subjects[subject].name.clone(),
-        mode: plan.subjects[subject].mode.clone(),
-        depth,
-        median_ns: median(&samples_ns.iter().map(|ns| *ns as f64).collect::<Vec<_>>()) as u64,
-        samples_ns,
-    });
+    let start_up = lives
+        .into_iter()
+        .filter_map(|((subject, depth), life)| life.result(&plan.subjects[subject], depth));
     PerfReport {
         schema_version: PERF_SCHEMA_VERSION.to_owned(),
         run: input.run.clone(),

@@ -10,6 +10,7 @@ mod event;
 mod export;
 mod fold;
 mod job;
+mod lifecycle;
 mod numbers;
 pub(crate) mod parse;
 mod plan;

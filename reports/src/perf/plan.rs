@@ -98,6 +98,9 @@ pub struct Visit {
     pub count: Option<CountRequest>,
     /// Tags of the device, for the start-up table; the guest does not look at it.
     pub depth: u16,
+    /// The program that takes the device over after its server was killed, and its arguments; none where
+    /// nobody is killed.
+    pub recover_argv: Option<Vec<String>>,
 }
 
 /// Counting runs apart from measuring, because a traced system call is a slower one.

@@ -8,7 +8,7 @@ use reports::perf::{PerfReport, Subject};
 
 use super::baselines::{self, Scope};
 use super::tree;
-use crate::cli::{GateArgs, PerfClock};
+use crate::cli::{GateArgs, PerfClock, PerfTarget};
 use crate::error::Error;
 use crate::perf::layout::{Extent, Order};
 use crate::perf::measure::Bench;
@@ -64,7 +64,7 @@ impl Course {
             scope.modes.contains(&subject.mode)
                 && (name == "ublk" || name == BASE || (mirrored && name == CONTROL))
         };
-        let mut subjects = subjects::all(&programs, QUEUES);
+        let mut subjects = subjects::all(&programs, &[PerfTarget::Null], QUEUES);
         subjects.retain(wanted);
         let run_id = format!("gate-{}", environment::unix_ms());
         let folder = match &args.output {

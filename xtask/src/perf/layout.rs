@@ -42,14 +42,16 @@ pub(crate) struct Extent {
     pub(crate) seed: u64,
 }
 
-/// The cells of the table: random reads and writes, a few depths.
-pub(crate) fn cells(depths: &[u16], jobs: u16) -> Vec<Cell> {
-    let both = [Operation::Read, Operation::Write];
-    both.into_iter()
-        .flat_map(|operation| {
-            depths.iter().map(move |&depth| Cell { jobs, ..Cell::new(operation, depth) })
-        })
-        .collect()
+/// The cells of the table: random reads and writes, of a few lengths, at a few depths.
+pub(crate) fn cells(depths: &[u16], block_bytes: &[u32], jobs: u16) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for operation in [Operation::Read, Operation::Write] {
+        for &block_bytes in block_bytes {
+            let of = |&depth: &u16| Cell { jobs, block_bytes, ..Cell::new(operation, depth) };
+            cells.extend(depths.iter().map(of));
+        }
+    }
+    cells
 }
 
 /// Lays out all visits.
@@ -85,6 +87,7 @@ pub(crate) fn plan(
             for &depth in START_DEPTHS {
                 visits.push(plain(&subjects, subject, depth));
             }
+            visits.extend(recovery(&subjects, subject));
         }
     }
     let protocol_version = PERF_PROTOCOL_VERSION;
@@ -123,7 +126,16 @@ fn order(subjects: &[Subject], order: Order, random: &mut StdRng) -> Vec<usize> 
 fn plain(subjects: &[Subject], subject: usize, depth: u16) -> Visit {
     let server = matches!(subjects[subject].launch, Launch::Server { .. });
     let extra_argv = if server { vec![depth.to_string()] } else { Vec::new() };
-    Visit { subject, extra_argv, job_file: None, count: None, depth }
+    Visit { subject, extra_argv, job_file: None, count: None, depth, recover_argv: None }
+}
+
+/// A visit whose server is killed and replaced; none where nobody knows how to ask for that.
+fn recovery(subjects: &[Subject], subject: usize) -> Option<Visit> {
+    let recovery = super::subjects::recovery(&subjects[subject])?;
+    let mut visit = plain(subjects, subject, DEPTH);
+    visit.extra_argv.extend(recovery.add);
+    visit.recover_argv = Some(recovery.take_over);
+    Some(visit)
 }
 
 /// Reads are enough to count: a write's system calls are the same.
@@ -138,12 +150,13 @@ fn count_request(device: &str, cells: &[Cell], ios: u64) -> Result<CountRequest,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::PerfTarget;
     use crate::perf::subjects::{Programs, all};
 
     #[test]
     fn every_repetition_measures_every_subject_once() {
         let own = std::env::current_exe().unwrap();
-        let subjects = all(&Programs { ublk: own, ..Programs::default() }, 1);
+        let subjects = all(&Programs { ublk: own, ..Programs::default() }, &[PerfTarget::Null], 1);
         let count = subjects.len();
         let is_server = |subject: &&Subject| matches!(subject.launch, Launch::Server { .. });
         let servers = subjects.iter().filter(is_server).count();
@@ -154,7 +167,7 @@ mod tests {
             start_up: true,
             seed: 7,
         };
-        let plan = plan(subjects, &cells(&[1, 32], 1), &extent, "n".into()).unwrap();
+        let plan = plan(subjects, &cells(&[1, 32], &[4096], 1), &extent, "n".into()).unwrap();
         for repetition in 0..3 {
             let visits = &plan.visits[repetition * count..(repetition + 1) * count];
             let mut seen: Vec<usize> = visits.iter().map(|visit| visit.subject).collect();
@@ -164,14 +177,15 @@ mod tests {
         }
         let rest = &plan.visits[3 * count..];
         assert_eq!(rest.iter().filter(|visit| visit.count.is_some()).count(), servers);
-        assert_eq!(rest.len(), servers + START_DEPTHS.len());
+        let killed = rest.iter().filter(|visit| visit.recover_argv.is_some()).count();
+        assert_eq!((rest.len(), killed), (servers + START_DEPTHS.len() + 1, 1));
     }
 
     #[test]
     fn a_mirrored_round_is_the_same_read_backwards() {
         let own = std::env::current_exe().unwrap();
         let programs = Programs { ublk: own.clone(), base: Some(own), ..Programs::default() };
-        let mut subjects = all(&programs, 1);
+        let mut subjects = all(&programs, &[PerfTarget::Null], 1);
         subjects.retain(|subject| subject.mode == "copy" || subject.mode == "batch");
         assert_eq!(subjects.len(), 6, "ours, base and control in two modes");
         let extent = Extent {
@@ -181,7 +195,7 @@ mod tests {
             start_up: false,
             seed: 7,
         };
-        let plan = plan(subjects, &cells(&[1], 1), &extent, "n".into()).unwrap();
+        let plan = plan(subjects, &cells(&[1], &[4096], 1), &extent, "n".into()).unwrap();
         assert_eq!(plan.visits.len(), 2 * 2 * 6);
         for round in plan.visits.chunks(6) {
             let there: Vec<usize> = round.iter().map(|visit| visit.subject).collect();
