@@ -126,7 +126,7 @@ fn doubt_is_answered_with_more_samples_and_then_named() {
 
 #[rstest]
 #[case::enter(|c: &mut reports::perf::CountResult| c.enters_per_io += 1.0, "io_uring_enter")]
-#[case::syscall(|c: &mut reports::perf::CountResult| c.syscalls_per_io += 0.1, "system calls")]
+#[case::syscall(|c: &mut reports::perf::CountResult| c.syscalls_per_io += 0.2, "system calls")]
 #[case::switch(|c: &mut reports::perf::CountResult| c.switches_per_io += 0.1, "context switches")]
 #[case::allocation(|c: &mut reports::perf::CountResult| c.allocations = Some(10_000), "allocations")]
 #[case::server(|c: &mut reports::perf::CountResult| c.server_ns_per_io = Some(3200.0), "server ns")]
