@@ -57,6 +57,7 @@ fn plan() -> PerfPlan {
             visit(0, false),
             visit(0, true),
         ],
+        benches: Vec::new(),
     }
 }
 
@@ -113,6 +114,7 @@ fn report_of(lines: &[String]) -> PerfReport {
         cells: &[CELL],
         plan: &plan(),
         lines,
+        host_benches: Vec::new(),
         host_errors: Vec::new(),
     })
 }

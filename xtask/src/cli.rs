@@ -236,9 +236,12 @@ pub(crate) struct PerfArgs {
     /// Leaves the counting of system calls and allocations out.
     #[arg(long)]
     pub(crate) no_count: bool,
-    /// Leaves the start-up times out.
+    /// Leaves the times of start, stop and recovery out.
     #[arg(long)]
     pub(crate) no_start_up: bool,
+    /// Leaves the criterion benches out.
+    #[arg(long)]
+    pub(crate) no_benches: bool,
     /// Seed of the order of visits; printed in the report.
     #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,

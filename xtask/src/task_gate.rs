@@ -36,6 +36,9 @@ pub(crate) fn decide(args: &GateArgs, seed: u64) -> Result<Decision, Error> {
     } else {
         Some(baselines::load(&path)?)
     };
+    if let Some(baseline) = &baseline {
+        baselines::is_of_clock(baseline, args.clock)?;
+    }
     let reference = match &baseline {
         Some(baseline) if !beside && args.clock == PerfClock::Instructions => {
             Reference::Stored(Box::new(baseline.clone()))

@@ -11,6 +11,7 @@ use reports::report::ExitCode;
 
 use crate::cli::PerfArgs;
 use crate::error::Error;
+use crate::perf::benches;
 use crate::perf::layout::{Extent, Order, cells};
 use crate::perf::libublk;
 use crate::perf::measure::Bench;
@@ -30,6 +31,13 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     let emulator = workshop.emulator(args.clock.accel())?;
     let programs = programs(&mut workshop, args, &progress)?;
     workshop.add_guest_files(programs.guest_files());
+    let benches = if args.no_benches {
+        None
+    } else {
+        progress.doing("build: the criterion benches");
+        Some(benches::build()?)
+    };
+    workshop.add_guest_files(benches.iter().map(|program| benches::guest_file(program)).collect());
     let ready = workshop.kernel(&args.kernel)?;
     let subjects = chosen(subjects::all(&programs, &args.targets, args.queues), args)?;
     let seed = args.seed.unwrap_or_else(|| rand::rng().random());
@@ -48,6 +56,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
         cpus: args.queues,
         memory_mib: args.memory_mib,
         run_id: &run_id,
+        benches: benches.as_deref(),
         progress: &progress,
     };
     let report = bench.measure(subjects, &cells, &extent, &folder.join("machine"))?;

@@ -57,6 +57,25 @@ pub(crate) fn build_measured_ublk_of(tree: &Path, folder: &Path) -> Result<PathB
     Ok(bin.join("ublk"))
 }
 
+/// Builds the program of criterion benches the same way.
+pub(crate) fn build_measured_benches() -> Result<PathBuf, Error> {
+    let folder = root().join("target/measured");
+    let what = ["--package", "benches", "--bench", "hot_path"];
+    let bin = build_static(&root(), "dist", &folder, &what)?;
+    // Cargo gives it a name with a hash; the newest is the one it has just made or found to be fresh.
+    let entries = std::fs::read_dir(bin.join("deps")).map_err(Error::infrastructure)?;
+    let programs = entries.flatten().filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("hot_path-") && !name.contains('.')
+    });
+    let modified = |entry: &std::fs::DirEntry| entry.metadata().and_then(|m| m.modified()).ok();
+    programs
+        .max_by_key(modified)
+        .map(|entry| entry.path())
+        .ok_or_else(|| Error::infrastructure("cargo has built the benches and they are not there"))
+}
+
 fn build_static(
     tree: &Path,
     profile: &str,

@@ -57,7 +57,21 @@ pub enum PerfEvent {
         /// Why, with what the server said.
         reason: String,
     },
-    /// All visits are done.
+    /// A program of benches came to its end.
+    Benched {
+        /// Index of the program.
+        bench: usize,
+        /// What it printed.
+        output: String,
+    },
+    /// A program of benches broke off.
+    BenchFailed {
+        /// Index of the program.
+        bench: usize,
+        /// Why, with what it said.
+        reason: String,
+    },
+    /// All visits and benches are done.
     Finished,
 }
 

@@ -1,10 +1,11 @@
 //! Makes the report out of plan and lines. Fail-closed: a visit without an answer, an answer without its
 //! numbers, a number that fio itself does not stand by are errors of the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fio_parser::Histogram;
 
+use super::bench::{BenchPlace, BenchResult};
 use super::event::{Counted, Measured, PerfEvent, PerfLine};
 use super::lifecycle::Life;
 use super::numbers::{jobs_of, percentiles};
@@ -40,6 +41,8 @@ pub struct PerfInput<'a> {
     pub plan: &'a PerfPlan,
     /// The guest's lines, as they came.
     pub lines: &'a [String],
+    /// Estimates of benches that ran on the host.
+    pub host_benches: Vec<BenchResult>,
     /// What went wrong outside of the guest.
     pub host_errors: Vec<String>,
 }
@@ -61,7 +64,7 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
     let plan = input.plan;
     let mut gathered: Vec<Gathered> = plan.subjects.iter().map(|_| Gathered::default()).collect();
     let mut lives: BTreeMap<(usize, u16), Life> = BTreeMap::new();
-    let answers = answers(input, &mut errors);
+    let Answers { visits: answers, benches } = answers(input, &mut errors);
     for (number, visit) in plan.visits.iter().enumerate() {
         let (Some(subject), Some(own)) =
             (plan.subjects.get(visit.subject), gathered.get_mut(visit.subject))
@@ -112,14 +115,22 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
         mirrored_rounds: input.mirrored_rounds,
         start_up: start_up.collect(),
         subjects,
+        benches: [benches, input.host_benches.clone()].concat(),
         errors,
     }
 }
 
+/// What the guest answered.
+#[derive(Debug, Default)]
+struct Answers {
+    visits: BTreeMap<usize, PerfEvent>,
+    benches: Vec<BenchResult>,
+}
+
 /// The one answer of each visit, and whatever is wrong with the stream itself.
-fn answers(input: &PerfInput<'_>, errors: &mut Vec<String>) -> BTreeMap<usize, PerfEvent> {
-    let mut answers = BTreeMap::new();
-    let (mut seq, mut finished) = (0, false);
+fn answers(input: &PerfInput<'_>, errors: &mut Vec<String>) -> Answers {
+    let mut answers = Answers::default();
+    let (mut seq, mut finished, mut benched) = (0, false, BTreeSet::new());
     for text in input.lines {
         let line: PerfLine = match serde_json::from_str(text) {
             Ok(line) => line,
@@ -141,15 +152,31 @@ fn answers(input: &PerfInput<'_>, errors: &mut Vec<String>) -> BTreeMap<usize, P
                 errors.push(format!("the guest refused the plan: {reason}"));
                 continue;
             }
+            PerfEvent::Benched { bench, output } => {
+                benched.insert(*bench);
+                match BenchResult::parse(output, BenchPlace::Guest) {
+                    Ok(found) => answers.benches.extend(found),
+                    Err(why) => errors.push(format!("bench {bench}: {why}")),
+                }
+                continue;
+            }
+            PerfEvent::BenchFailed { bench, reason } => {
+                benched.insert(*bench);
+                errors.push(format!("bench {bench}: {reason}"));
+                continue;
+            }
             PerfEvent::Finished => {
                 finished = true;
                 continue;
             }
             PerfEvent::Ready { .. } | PerfEvent::Started { .. } => continue,
         };
-        if answers.insert(visit, line.event).is_some() {
+        if answers.visits.insert(visit, line.event).is_some() {
             errors.push(format!("visit {visit} was answered twice"));
         }
+    }
+    for bench in (0..input.plan.benches.len()).filter(|bench| !benched.contains(bench)) {
+        errors.push(format!("bench {bench}: no answer"));
     }
     if !finished {
         errors.push("the guest did not say that it is finished".into());

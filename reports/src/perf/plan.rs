@@ -16,6 +16,18 @@ pub struct PerfPlan {
     pub subjects: Vec<Subject>,
     /// What is done, in this order.
     pub visits: Vec<Visit>,
+    /// Programs of criterion benches, run after the visits.
+    pub benches: Vec<BenchRequest>,
+}
+
+/// A program of criterion benches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BenchRequest {
+    /// Where it is in the guest.
+    pub program: String,
+    /// Its arguments; they have to ask for the output that [`BenchResult::parse`](super::BenchResult::parse)
+    /// reads.
+    pub arguments: Vec<String>,
 }
 
 /// What a subject is in the comparison.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::bench::BenchPlace;
 use super::plan::{Cell, Role};
 use super::report::{PerfReport, StartUpResult, SubjectResult};
 use crate::render::Palette;
@@ -89,7 +90,25 @@ fn tables(report: &PerfReport) -> Vec<(String, Rows)> {
         // What was not measured has no table.
         tables.retain(|(_, rows)| rows.len() > 1);
     }
+    if !report.benches.is_empty() {
+        tables.push(("criterion benches: ns an iteration".into(), benches(report)));
+    }
     tables
+}
+
+fn benches(report: &PerfReport) -> Rows {
+    let head = ["bench", "where", "ns", "deviation"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(report.benches.iter().map(|bench| {
+        let place = match (bench.place, report.clock.as_str()) {
+            (BenchPlace::Guest, "instructions") => "guest, instructions",
+            (BenchPlace::Guest, _) => "guest",
+            (BenchPlace::Host, _) => "host, wall clock",
+        };
+        let numbers = [bench.ns_per_iteration.to_string(), bench.deviation_ns.to_string()];
+        [vec![bench.name.clone(), place.to_owned()], numbers.to_vec()].concat()
+    }));
+    rows
 }
 
 fn iops(report: &PerfReport, cells: &[Cell]) -> Rows {

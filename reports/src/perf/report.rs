@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bench::BenchResult;
 use super::plan::{Cell, Role};
 use crate::report::{KernelHeader, LatencyPercentile, RunHeader};
 use crate::stats::Interval;
@@ -42,6 +43,9 @@ pub struct PerfReport {
     pub subjects: Vec<SubjectResult>,
     /// Start-up times by depth.
     pub start_up: Vec<StartUpResult>,
+    /// Estimates of criterion benches, in the guest and on the host.
+    #[serde(default)]
+    pub benches: Vec<BenchResult>,
     /// Everything that was planned and did not come, or came wrong. Empty in a good run.
     pub errors: Vec<String>,
 }

@@ -70,6 +70,7 @@ fn report(clock: &str, subjects: Vec<SubjectResult>) -> PerfReport {
         mirrored_rounds: None,
         subjects,
         start_up: Vec::new(),
+        benches: Vec::new(),
         errors: Vec::new(),
     }
 }

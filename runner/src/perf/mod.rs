@@ -3,6 +3,7 @@
 //! Nothing of the agent runs while fio measures: it sleeps in `wait`, for on one emulated CPU every
 //! instruction of ours would be in the numbers.
 
+mod bench;
 mod count;
 mod fio;
 mod subject;
@@ -51,6 +52,13 @@ pub(crate) fn run(port_name: &str) -> io::Result<()> {
         let answer = match plan.subjects.get(visit.subject) {
             Some(subject) => self::visit(number, visit, subject),
             None => PerfEvent::Failed { visit: number, reason: "no such subject".into() },
+        };
+        lines.send(answer)?;
+    }
+    for (bench, request) in plan.benches.iter().enumerate() {
+        let answer = match bench::run(request) {
+            Ok(output) => PerfEvent::Benched { bench, output },
+            Err(reason) => PerfEvent::BenchFailed { bench, reason },
         };
         lines.send(answer)?;
     }

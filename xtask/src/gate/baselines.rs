@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use reports::gate::{Baseline, Kind};
+use reports::gate::{Baseline, Kind, Refusal};
 use reports::perf::{Cell, Operation};
 use vmimage::kernel::{self, KernelError, KernelSpec};
 
@@ -94,6 +94,16 @@ pub(crate) fn kernel(
 fn version_of(release: &str) -> String {
     let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
     release[..end].trim_end_matches('.').to_owned()
+}
+
+/// Refuses a baseline of the other clock before anything is asked of an archive.
+pub(crate) fn is_of_clock(baseline: &Baseline, clock: PerfClock) -> Result<(), Error> {
+    let of = &baseline.environment.clock;
+    if of == clock.as_str() {
+        return Ok(());
+    }
+    let refusal = Refusal::Clock { baseline: of.clone(), here: clock.as_str().to_owned() };
+    Err(Error::refused(&refusal))
 }
 
 /// Refuses before anything is built or booted what would be refused after it anyway.

@@ -123,6 +123,7 @@ impl Course {
             },
             memory_mib: self.memory_mib,
             run_id: &self.run_id,
+            benches: None,
             progress: &self.progress,
         };
         let report = bench.measure(self.subjects.clone(), &self.scope.cells, &extent, &run_dir)?;

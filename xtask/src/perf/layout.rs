@@ -91,7 +91,7 @@ pub(crate) fn plan(
         }
     }
     let protocol_version = PERF_PROTOCOL_VERSION;
-    Ok(PerfPlan { protocol_version, nonce, subjects, visits })
+    Ok(PerfPlan { protocol_version, nonce, subjects, visits, benches: Vec::new() })
 }
 
 /// Whom each measuring visit is to.

@@ -7,6 +7,7 @@ use reports::perf::{Cell, HostLoad, PerfInput, PerfReport, Subject, fold};
 use reports::report::RunHeader;
 use vmimage::machine::Clock;
 
+use super::benches;
 use super::layout::{Extent, Order, plan};
 use super::machine::PerfMachine;
 use crate::cli::PerfClock;
@@ -24,6 +25,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) cpus: u16,
     pub(crate) memory_mib: u32,
     pub(crate) run_id: &'a str,
+    /// The program of criterion benches, where they are wanted.
+    pub(crate) benches: Option<&'a Path>,
     pub(crate) progress: &'a Terminal,
 }
 
@@ -38,7 +41,8 @@ impl Bench<'_> {
         run_dir: &Path,
     ) -> Result<PerfReport, Error> {
         let nonce = format!("{:032x}", rand::rng().random::<u128>());
-        let plan = plan(subjects, cells, extent, nonce).map_err(Error::infrastructure)?;
+        let mut plan = plan(subjects, cells, extent, nonce).map_err(Error::infrastructure)?;
+        plan.benches = self.benches.iter().map(|_| benches::in_guest()).collect();
         let started_at_unix_ms = environment::unix_ms();
         let load_before = environment::load();
         let machine = PerfMachine {
@@ -52,7 +56,15 @@ impl Bench<'_> {
             memory_mib: self.memory_mib,
             run_dir,
         };
-        let said = machine.run(&plan, self.progress)?;
+        let mut said = machine.run(&plan, self.progress)?;
+        let host_benches = match self.benches.map(benches::on_host) {
+            Some(Ok(found)) => found,
+            Some(Err(why)) => {
+                said.errors.push(why);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
         self.progress.clear();
         let load = load_before.zip(environment::load());
         Ok(fold(&PerfInput {
@@ -70,6 +82,7 @@ impl Bench<'_> {
             cells,
             plan: &plan,
             lines: &said.lines,
+            host_benches,
             host_errors: said.errors,
         }))
     }
