@@ -293,9 +293,6 @@ impl PerfClock {
     }
 }
 
-/// Samples before a gate's first decision: under the instruction clock two agree to the grain of fio's clock.
-const GATE_REPETITIONS: u32 = 2;
-
 /// A regression made on purpose, in a copy of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Plant {
@@ -329,9 +326,10 @@ pub(crate) struct GateArgs {
     /// Kernel, as for `vm-e2e`; default the baseline's, and `newest` without one.
     #[arg(long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
-    /// Samples of each cell (rounds, by the wall clock) before the first decision.
-    #[arg(long, default_value_t = GATE_REPETITIONS, value_parser = clap::value_parser!(u32).range(1..=99))]
-    pub(crate) repetitions: u32,
+    /// Samples of each cell before the first decision; default 1 under the instruction clock, whose samples agree
+    /// to the grain of fio's own, and 8 rounds by the wall clock.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) repetitions: Option<u32>,
     /// I/Os of each sample; default the baseline's, and 40000 without one.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1000..=10_000_000))]
     pub(crate) ios: Option<u64>,
@@ -371,7 +369,7 @@ impl GateArgs {
             base_program: None,
             clock: PerfClock::Instructions,
             kernel: None,
-            repetitions: GATE_REPETITIONS,
+            repetitions: None,
             ios: None,
             accept: false,
             reason: None,
