@@ -21,10 +21,10 @@ use crate::{task_ci_soundness, task_gate, workspace};
 const KERNELS: [&str; 2] = ["6.12", "newest"];
 /// A released kernel whose driver oopses on the first ADD_DEV: the run of it has to be red.
 const OOPSING: &str = "6.18.5";
-/// Any will do; one and the same makes two runs of CI the same run.
-const GATE_SEED: u64 = 1;
 /// The same series with the fix: the run of it has to be green.
 const REPAIRED: &str = "6.18.9";
+/// Any will do; one and the same makes two runs of CI the same run.
+const GATE_SEED: u64 = 1;
 
 pub(crate) fn run(args: &CiArgs) -> Result<ExitCode, Error> {
     let mut failed = Vec::new();
@@ -97,6 +97,7 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
         seed: None,
         debug: DebugOptions::default(),
         output: None,
+        jobs: None,
         machine: &machine(),
         sources: &args.sources,
     };

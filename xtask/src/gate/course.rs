@@ -138,7 +138,7 @@ impl Course {
         let json = serde_json::to_string_pretty(&report).map_err(Error::infrastructure)?;
         write(&run_dir.join("perf.json"), &json)?;
         if interrupt::requested() {
-            return Err(Error::interrupted());
+            return Err(Error::interrupted("stopped; what was measured is kept and not judged"));
         }
         Ok(report)
     }
