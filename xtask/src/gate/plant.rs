@@ -27,11 +27,11 @@ const IN_WORKER: &str =
 impl Plant {
     const fn edit(self) -> Edit {
         match self {
-            // Four instructions a turn: the value through memory and back, the count, the branch.
+            // Unrolled, a turn is one store: docs/gate.md has what came of it.
             Self::Delay => Edit {
                 file: EXECUTE,
                 behind: IN_EXECUTE,
-                insert: "for turn in 0..50_u32 { std::hint::black_box(turn); }",
+                insert: "for turn in 0..200_u32 { std::hint::black_box(turn); }",
             },
             Self::Enter => Edit {
                 file: WORKER,
