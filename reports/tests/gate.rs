@@ -262,7 +262,8 @@ fn a_control_that_differs_from_itself_voids_the_run() {
 #[test]
 fn by_the_wall_clock_stored_numbers_and_plain_orders_are_refused() {
     let report = wall(8, |_, _| 1.0, 1.0, 1.0);
-    let own = Baseline::accept(None, &[report.clone()], acceptance("x"), &BTreeMap::new()).unwrap();
+    let one = std::slice::from_ref(&report);
+    let own = Baseline::accept(None, one, acceptance("x"), &BTreeMap::new()).unwrap();
     let refused = refusal(Reference::Stored(Box::new(own)), report.clone());
     assert!(matches!(refused, Refusal::NotInterleaved));
     let mut plain = report;

@@ -240,12 +240,15 @@ pub(crate) struct PerfArgs {
     /// Leaves the counting of system calls and allocations out.
     #[arg(long)]
     pub(crate) no_count: bool,
-    /// Leaves the times of start, stop and recovery out.
+    /// Leaves the times of start and stop, and memory by depth, out.
     #[arg(long)]
     pub(crate) no_start_up: bool,
-    /// Leaves the criterion benches out.
+    /// Kills a server of each kind, too, and takes the time until the next one serves its device.
     #[arg(long)]
-    pub(crate) no_benches: bool,
+    pub(crate) recovery: bool,
+    /// Runs the criterion benches, too, in the guest and on the host.
+    #[arg(long)]
+    pub(crate) benches: bool,
     /// Seed of the order of visits; printed in the report.
     #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,

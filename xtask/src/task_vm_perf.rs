@@ -31,11 +31,11 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     let emulator = workshop.emulator(args.clock.accel())?;
     let programs = programs(&mut workshop, args, &progress)?;
     workshop.add_guest_files(programs.guest_files());
-    let benches = if args.no_benches {
-        None
-    } else {
+    let benches = if args.benches {
         progress.doing("build: the criterion benches");
         Some(benches::build()?)
+    } else {
+        None
     };
     workshop.add_guest_files(benches.iter().map(|program| benches::guest_file(program)).collect());
     let ready = workshop.kernel(&args.kernel)?;
@@ -46,6 +46,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
         ios: args.ios,
         count: !args.no_count,
         start_up: !args.no_start_up,
+        recovery: args.recovery,
         seed,
     };
     let cells = cells(&args.depths, &args.block_bytes, args.queues);

@@ -116,6 +116,7 @@ impl Course {
             ios: self.scope.ios,
             count: true,
             start_up: false,
+            recovery: false,
             // Another order in each machine, all of one seed.
             seed: self.seed.wrapping_add(self.machines),
         };

@@ -39,6 +39,7 @@ pub(crate) struct Extent {
     pub(crate) ios: u64,
     pub(crate) count: bool,
     pub(crate) start_up: bool,
+    pub(crate) recovery: bool,
     pub(crate) seed: u64,
 }
 
@@ -87,6 +88,10 @@ pub(crate) fn plan(
             for &depth in START_DEPTHS {
                 visits.push(plain(&subjects, subject, depth));
             }
+        }
+    }
+    if extent.recovery {
+        for subject in servers().filter(|&number| subjects[number].mode == "copy") {
             visits.extend(recovery(&subjects, subject));
         }
     }
@@ -165,6 +170,7 @@ mod tests {
             ios: 40_000,
             count: true,
             start_up: true,
+            recovery: true,
             seed: 7,
         };
         let plan = plan(subjects, &cells(&[1, 32], &[4096], 1), &extent, "n".into()).unwrap();
@@ -193,6 +199,7 @@ mod tests {
             ios: 1000,
             count: false,
             start_up: false,
+            recovery: false,
             seed: 7,
         };
         let plan = plan(subjects, &cells(&[1], &[4096], 1), &extent, "n".into()).unwrap();
