@@ -9,16 +9,18 @@
 pub mod budget;
 pub mod event;
 mod fold;
+pub mod gate;
 pub mod perf;
 pub mod plan;
 pub mod render;
 pub mod report;
 mod schema;
 pub mod splat;
+mod stats;
 mod store;
 mod text;
 
 pub use fold::{KernelInput, RunInput, fold, remaining};
 pub use report::{ExitCode, Report, Status};
-pub use schema::schema;
+pub use schema::{baseline_schema, perf_schema, schema};
 pub use store::{LoadError, WriteError, load, parse_events, parse_report, write_all};

@@ -8,7 +8,7 @@ use reports::perf::{
 };
 use reports::report::{KernelHeader, RunHeader};
 
-const CELL: Cell = Cell { operation: Operation::Read, depth: 32, jobs: 1 };
+const CELL: Cell = Cell::new(Operation::Read, 32);
 
 fn fio(iops: u32, error: u32) -> String {
     let bytes = iops * 4096;
@@ -41,6 +41,7 @@ fn visit(subject: usize, count: bool) -> Visit {
         job_file: (!count).then(job),
         count: count.then(|| CountRequest { jobs: vec![(CELL, job())], idle_ms: 2000 }),
         depth: 128,
+        recover_argv: None,
     }
 }
 
@@ -56,6 +57,7 @@ fn plan() -> PerfPlan {
             visit(0, false),
             visit(0, true),
         ],
+        benches: Vec::new(),
     }
 }
 
@@ -106,9 +108,13 @@ fn report_of(lines: &[String]) -> PerfReport {
         clock: "instructions",
         cpus: 1,
         ios_per_sample: 1000,
+        toolchain: None,
+        host_load: None,
+        mirrored_rounds: None,
         cells: &[CELL],
         plan: &plan(),
         lines,
+        host_benches: Vec::new(),
         host_errors: Vec::new(),
     })
 }

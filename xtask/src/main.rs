@@ -7,6 +7,7 @@ mod cli;
 mod console;
 mod environment;
 mod error;
+mod gate;
 mod interrupt;
 mod perf;
 mod prepare;
@@ -21,6 +22,7 @@ mod task_ci_soundness;
 mod task_coverage;
 mod task_dist;
 mod task_doctor;
+mod task_gate;
 mod task_kselftest;
 mod task_tidy;
 mod task_vm_debug;
@@ -40,6 +42,7 @@ fn main() -> std::process::ExitCode {
         Task::VmE2e(args) => task_vm_e2e::run(&args),
         Task::VmSimpleE2e(args) => task_vm_e2e::simple(&args),
         Task::VmPerf(args) => task_vm_perf::run(&args),
+        Task::Gate(args) => task_gate::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
         Task::Kselftest(args) => task_kselftest::run(&args),

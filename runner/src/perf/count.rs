@@ -66,6 +66,21 @@ impl Server {
         state.is_some_and(|state| state != 'Z')
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Memory that is resident, shared pages of its program included.
+    pub(super) fn resident_bytes(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.pid);
+        let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib =
+            line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        kib.map(|kib| kib << 10).ok_or_else(|| format!("{path} does not say VmRSS"))
+    }
+
     fn threads(&self) -> Result<Vec<PathBuf>, String> {
         let tasks = PathBuf::from(format!("/proc/{}/task", self.pid));
         let entries = fs::read_dir(&tasks).map_err(|error| failed(&tasks, &error))?;
@@ -83,6 +98,18 @@ impl Server {
             };
             sum.voluntary += value("voluntary_ctxt_switches:");
             sum.involuntary += value("nonvoluntary_ctxt_switches:");
+        }
+        Ok(sum)
+    }
+
+    /// CPU time of all threads so far, by the scheduler's own account.
+    pub(super) fn cpu_ns(&self) -> Result<u64, String> {
+        let mut sum = 0;
+        for thread in self.threads()? {
+            let path = thread.join("schedstat");
+            let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+            let first = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+            sum += first.ok_or_else(|| format!("{} says {text:?}", path.display()))?;
         }
         Ok(sum)
     }

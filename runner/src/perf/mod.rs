@@ -3,6 +3,7 @@
 //! Nothing of the agent runs while fio measures: it sleeps in `wait`, for on one emulated CPU every
 //! instruction of ours would be in the numbers.
 
+mod bench;
 mod count;
 mod fio;
 mod subject;
@@ -12,7 +13,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use reports::perf::{
-    Counted, Measured, PERF_PROTOCOL_VERSION, PerfEvent, PerfLine, PerfPlan, Subject, Visit,
+    Counted, Measured, PERF_PROTOCOL_VERSION, PerfEvent, PerfLine, PerfPlan, Subject, Untraced,
+    Visit,
 };
 
 use crate::{init, port};
@@ -53,6 +55,13 @@ pub(crate) fn run(port_name: &str) -> io::Result<()> {
         };
         lines.send(answer)?;
     }
+    for (bench, request) in plan.benches.iter().enumerate() {
+        let answer = match bench::run(request) {
+            Ok(output) => PerfEvent::Benched { bench, output },
+            Err(reason) => PerfEvent::BenchFailed { bench, reason },
+        };
+        lines.send(answer)?;
+    }
     lines.send(PerfEvent::Finished)
 }
 
@@ -78,18 +87,23 @@ fn visit(number: usize, visit: &Visit, subject: &Subject) -> PerfEvent {
 /// One subject from its start to its end; the end is tried whatever went wrong before it.
 fn measure(visit: &Visit, subject: &Subject) -> Result<Measured, String> {
     let mut running = Running::start(subject, &visit.extra_argv)?;
-    let measured = measure_running(visit, &running);
+    let measured = measure_running(visit, &mut running);
     let stopped = running.stop();
     let mut measured = measured?;
-    stopped?;
+    let stop_ns = stopped?;
     measured.start_up = running.start_up();
+    measured.stop_ns = running.start_up().map(|_| stop_ns);
     Ok(measured)
 }
 
-fn measure_running(visit: &Visit, running: &Running) -> Result<Measured, String> {
+fn measure_running(visit: &Visit, running: &mut Running) -> Result<Measured, String> {
     let mut measured = Measured::default();
     if let Some(job) = &visit.job_file {
         measured.fio = Some(fio::run(job)?);
+    }
+    measured.resident_bytes = running.server().map(count::Server::resident_bytes).transpose()?;
+    if let Some(argv) = &visit.recover_argv {
+        measured.recovery_ns = Some(running.replace_killed(argv)?);
     }
     let Some(request) = &visit.count else { return Ok(measured) };
     let Some(server) = running.server() else {
@@ -100,6 +114,10 @@ fn measure_running(visit: &Visit, running: &Running) -> Result<Measured, String>
     std::thread::sleep(Duration::from_millis(request.idle_ms));
     measured.idle_switches = Some(server.switches()?.since(before).sum());
     for (cell, job) in &request.jobs {
+        let cpu_before_ns = server.cpu_ns()?;
+        let fio = fio::run(job)?;
+        let server_cpu_ns = server.cpu_ns()?.saturating_sub(cpu_before_ns);
+        let untraced = Some(Untraced { fio, server_cpu_ns });
         let before = server.switches()?;
         let tracer = Tracer::start(server)?;
         let fio = fio::run(job);
@@ -114,6 +132,7 @@ fn measure_running(visit: &Visit, running: &Running) -> Result<Measured, String>
             voluntary_switches: switches.voluntary,
             involuntary_switches: switches.involuntary,
             allocations: calls.allocations,
+            untraced,
         });
     }
     Ok(measured)
