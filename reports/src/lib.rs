@@ -9,6 +9,7 @@
 pub mod budget;
 pub mod event;
 mod fold;
+pub mod html;
 pub mod perf;
 pub mod plan;
 pub mod render;

@@ -1,0 +1,153 @@
+//! The numbers behind the drawings, absolute and in full.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+
+use crate::perf::{Cell, CellResult, PerfReport, Role, SubjectResult};
+
+use super::super::clean::line;
+use super::super::units;
+use super::bars::label;
+use super::reference;
+
+/// Every table that has something to say.
+pub(super) fn all(report: &PerfReport) -> Markup {
+    let cells: BTreeSet<Cell> =
+        report.subjects.iter().flat_map(|s| s.cells.iter().map(|cell| cell.cell)).collect();
+    let cells: Vec<Cell> = cells.into_iter().collect();
+    html! {
+        @if !cells.is_empty() {
+            h3 .minor { "Thousand I/Os per second at 4 KiB" @if let Some(name) = reference(report) { span .dim { ", and the ratio to " (line(name)) } } }
+            (grid(report, &cells, "I/Os per second", |cell| html! {
+                (format!("{:.1}", cell.median_iops / 1000.0))
+                @if let Some(ratio) = cell.ratio { " " span .ratio { (format!("{ratio:.2}")) } }
+            }))
+            @if report.clock == "instructions" {
+                details .text {
+                    summary { "Instructions for each I/O, of application, kernel and server together" }
+                    (grid(report, &cells, "Instructions", |cell| html! { (units::count(cell.cost_ns_per_io.round() as u64)) }))
+                }
+            }
+        }
+        (skipped(report))
+        (counts(report))
+        (starts(report))
+    }
+}
+
+fn grid(
+    report: &PerfReport,
+    cells: &[Cell],
+    name: &str,
+    text: impl Fn(&CellResult) -> Markup,
+) -> Markup {
+    let measured = |s: &&SubjectResult| !s.cells.is_empty();
+    html! {
+        div .scroll tabindex="0" role="region" aria-label=(name) {
+            table .grid {
+                thead { tr {
+                    th scope="col" { "Server" } th scope="col" { "Mode" }
+                    @for cell in cells { th .n scope="col" { (label(*cell)) } }
+                } }
+                tbody { @for subject in report.subjects.iter().filter(measured) {
+                    tr .ours[subject.role == Role::Ours] {
+                        (server(subject))
+                        @for wanted in cells {
+                            td .n { @match subject.cells.iter().find(|cell| cell.cell == *wanted) {
+                                Some(cell) => (text(cell)), None => span .dim { "\u{2013}" },
+                            } }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// Name and mode, the head of a row.
+fn server(subject: &SubjectResult) -> Markup {
+    html! {
+        th scope="row" { (line(&subject.name)) @if subject.role == Role::Limit { span .dim { " (no server)" } } }
+        td { (line(&subject.mode)) }
+    }
+}
+
+fn skipped(report: &PerfReport) -> Markup {
+    let skipped = || report.subjects.iter().filter_map(|s| Some((s, s.skipped.as_ref()?)));
+    html! {
+        @if skipped().next().is_some() {
+            h3 .minor { "Skipped" }
+            ul .ids { @for (subject, probe) in skipped() {
+                li { code { (line(&subject.name)) "/" (line(&subject.mode)) } " " span .dim { (line(probe)) } }
+            } }
+        }
+    }
+}
+
+fn counts(report: &PerfReport) -> Markup {
+    let rows = || report.subjects.iter().flat_map(|s| s.counts.iter().map(move |count| (s, count)));
+    if rows().next().is_none() {
+        return html! {};
+    }
+    html! {
+        h3 .minor { "What the server does for each I/O" span .dim { ", counted" } }
+        div .scroll tabindex="0" role="region" aria-label="What the server does for each I/O" {
+            table .grid {
+                thead { tr {
+                    th scope="col" { "Server" } th scope="col" { "Mode" } th scope="col" { "Cell" }
+                    th .n scope="col" { "io_uring_enter" } th .n scope="col" { "system calls" }
+                    th .n scope="col" { "context switches" } th .n scope="col" { "futex calls, sum" }
+                    th .n scope="col" { "allocations, sum" } th .n scope="col" { "switches/s idle" }
+                } }
+                tbody { @for (subject, count) in rows() {
+                    tr .ours[subject.role == Role::Ours] {
+                        (server(subject))
+                        td { (label(count.cell)) }
+                        @for each in [count.enters_per_io, count.syscalls_per_io, count.switches_per_io] {
+                            td .n { (format!("{each:.3}")) }
+                        }
+                        td .n { (units::count(count.futexes)) }
+                        td .n { @match count.allocations { Some(sum) => (units::count(sum)), None => "\u{2013}" } }
+                        td .n { @match subject.idle_switches_per_s { Some(rate) => (format!("{rate:.1}")), None => "\u{2013}" } }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+fn starts(report: &PerfReport) -> Markup {
+    let depths: BTreeSet<u16> = report.start_up.iter().map(|start| start.depth).collect();
+    let mut servers: Vec<(&str, &str)> = Vec::new();
+    for start in &report.start_up {
+        if !servers.contains(&(&start.name, &start.mode)) {
+            servers.push((&start.name, &start.mode));
+        }
+    }
+    if servers.is_empty() {
+        return html! {};
+    }
+    html! {
+        h3 .minor { "Milliseconds from the program\u{2019}s start to the open device" span .dim { ", by depth of the queue" } }
+        div .scroll tabindex="0" role="region" aria-label="Start-up times" {
+            table .grid {
+                thead { tr {
+                    th scope="col" { "Server" } th scope="col" { "Mode" }
+                    @for depth in &depths { th .n scope="col" { (depth) } }
+                } }
+                tbody { @for (name, mode) in servers {
+                    tr {
+                        th scope="row" { (line(name)) } td { (line(mode)) }
+                        @for depth in &depths {
+                            td .n { @match report.start_up.iter().find(|s| (s.name.as_str(), s.mode.as_str(), s.depth) == (name, mode, *depth)) {
+                                Some(start) => (format!("{:.1}", start.median_ns as f64 / 1e6)),
+                                None => span .dim { "\u{2013}" },
+                            } }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
