@@ -9,6 +9,7 @@
 pub mod budget;
 pub mod event;
 mod fold;
+pub mod gate;
 pub mod html;
 pub mod perf;
 pub mod plan;
@@ -16,10 +17,13 @@ pub mod render;
 pub mod report;
 mod schema;
 pub mod splat;
+mod stats;
 mod store;
 mod text;
 
 pub use fold::{KernelInput, RunInput, fold, remaining};
 pub use report::{ExitCode, Report, Status};
-pub use schema::schema;
-pub use store::{LoadError, WriteError, load, parse_events, parse_report, write_all};
+pub use schema::{perf_schema, schema};
+pub use store::{
+    LoadError, WriteError, load, parse_events, parse_report, write_all, write_file, write_html,
+};

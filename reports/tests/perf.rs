@@ -8,7 +8,7 @@ use reports::perf::{
 };
 use reports::report::{KernelHeader, RunHeader};
 
-const CELL: Cell = Cell { operation: Operation::Read, depth: 32, jobs: 1 };
+const CELL: Cell = Cell::new(Operation::Read, 32);
 
 fn fio(iops: u32, error: u32) -> String {
     let bytes = iops * 4096;
@@ -106,6 +106,9 @@ fn report_of(lines: &[String]) -> PerfReport {
         clock: "instructions",
         cpus: 1,
         ios_per_sample: 1000,
+        toolchain: None,
+        host_load: None,
+        mirrored_rounds: None,
         cells: &[CELL],
         plan: &plan(),
         lines,

@@ -13,14 +13,16 @@ use support::Stream;
 /// Set to write the schema anew instead of comparing it.
 const UPDATE: &str = "REPORTS_UPDATE_SCHEMA";
 
-#[test]
-fn the_schema_in_the_repository_is_the_one_of_the_types() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/report.schema.json");
+#[rstest]
+#[case("report.schema.json", reports::schema())]
+#[case("perf.schema.json", reports::perf_schema())]
+fn the_schema_in_the_repository_is_the_one_of_the_types(#[case] name: &str, #[case] made: String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name);
     if std::env::var_os(UPDATE).is_some() {
-        fs::write(&path, reports::schema()).unwrap();
+        fs::write(&path, &made).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == reports::schema(), "out of date: run the tests once with {UPDATE}=1");
+    assert!(kept == made, "{name} is out of date: run the tests once with {UPDATE}=1");
 }
 
 #[rstest]

@@ -3,10 +3,11 @@
 //! Fail-closed like everything that reads a report: one folder that cannot be read, is cut off or is of
 //! another version ends the command, because a page that silently leaves a red run out is worse than none.
 
+use std::fmt::Display;
 use std::path::{Component, Path, PathBuf};
 
 use reports::html::{Document, Source, artifacts, page};
-use reports::perf::PerfReport;
+use reports::perf::{PerfReport, parse_perf};
 use reports::report::{ExitCode, Report};
 
 use crate::cli::ReportArgs;
@@ -58,9 +59,9 @@ pub(crate) fn render(loaded: &[Loaded], output: &Path) -> Result<String, Error> 
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let here = here.canonicalize().map_err(|error| {
-        Error::usage(format!("cannot write into {}: {error}", here.display()))
-    })?;
+    let here = here
+        .canonicalize()
+        .map_err(|error| Error::usage(format!("cannot write into {}: {error}", here.display())))?;
     let sources: Vec<Source<'_>> = loaded
         .iter()
         .map(|one| {
@@ -144,10 +145,10 @@ fn load_file(path: PathBuf) -> Result<Loaded, Error> {
     let bytes = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
     // A guest's bytes that are no UTF-8 are shown as such and stop nothing.
     let text = String::from_utf8_lossy(&bytes);
-    let wrong = |error: reports::LoadError| Error::usage(format!("{}: {error}", path.display()));
+    let wrong = |error: &dyn Display| Error::usage(format!("{}: {error}", path.display()));
     let content = match is_perf(&path, &text) {
-        true => Content::Perf(Box::new(reports::perf::parse_report(&text).map_err(wrong)?)),
-        false => Content::Run(Box::new(reports::parse_report(&text).map_err(wrong)?)),
+        true => Content::Perf(Box::new(parse_perf(&text).map_err(|error| wrong(&error))?)),
+        false => Content::Run(Box::new(reports::parse_report(&text).map_err(|e| wrong(&e))?)),
     };
     Ok(Loaded { path, content })
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::Rng;
-use reports::perf::{PerfInput, PerfReport, fold, markdown, terminal};
+use reports::perf::{HostLoad, PerfInput, PerfReport, fold, markdown, terminal};
 use reports::render::Palette;
 use reports::report::{ExitCode, RunHeader};
 use vmimage::machine::Clock;
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
         memory_mib: args.memory_mib,
         run_dir: &folder.join("machine"),
     };
+    let load_before = environment::load();
     let said = machine.run(&plan, &progress)?;
     progress.clear();
     let report = fold(&PerfInput {
@@ -67,6 +68,11 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
         },
         cpus: u32::from(args.queues),
         ios_per_sample: args.ios,
+        toolchain: workspace::toolchain(),
+        host_load: load_before
+            .zip(environment::load())
+            .map(|(before, after)| HostLoad { before, after }),
+        mirrored_rounds: None,
         cells: &cells,
         plan: &plan,
         lines: &said.lines,

@@ -23,6 +23,14 @@ pub(crate) fn commit() -> (String, bool) {
     }
 }
 
+/// The compiler that builds the workspace, as it names itself.
+pub(crate) fn toolchain() -> Option<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).current_dir(root()).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
+
 /// The statically linked programs of the guest.
 #[derive(Clone, Debug)]
 pub(crate) struct GuestPrograms {

@@ -15,6 +15,8 @@ pub(super) struct Surroundings<'a> {
     /// Each kernel, and what its guest said of itself.
     pub(super) kernels: Vec<(&'a KernelHeader, Option<&'a GuestFacts>)>,
     pub(super) duration_ms: Option<u64>,
+    /// What else is known, by name.
+    pub(super) more: Vec<(&'static str, String)>,
     pub(super) artifacts: &'a [Artifact],
 }
 
@@ -46,6 +48,7 @@ fn block(one: &Surroundings<'_>, named: bool) -> Markup {
                 (fact("Began", html! { time datetime=(units::moment_iso(run.started_at_unix_ms)) { (units::moment(run.started_at_unix_ms)) } }))
                 @if let Some(ms) = one.duration_ms { (fact("Took", html! { (units::duration_ms(ms)) })) }
                 (fact("Host", host(run)))
+                @for (name, value) in &one.more { (fact(name, html! { (line(value)) })) }
             }
             (packages(one))
             (files(one.artifacts))

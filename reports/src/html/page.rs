@@ -114,13 +114,24 @@ fn surroundings<'a>(
         run: &chosen.report.run,
         kernels: chosen.report.kernels.iter().map(|k| (&k.kernel, k.guest.as_ref())).collect(),
         duration_ms: Some(chosen.report.duration_ms),
+        more: Vec::new(),
         artifacts: chosen.artifacts,
     });
     let perfs = perfs.current().iter().map(|chosen| Surroundings {
         run: &chosen.report.run,
         kernels: vec![(&chosen.report.kernel, None)],
         duration_ms: None,
+        more: more(chosen.report),
         artifacts: chosen.artifacts,
     });
     runs.chain(perfs).collect()
+}
+
+/// What only a measurement knows of its surroundings.
+fn more(report: &PerfReport) -> Vec<(&'static str, String)> {
+    let load = report.host_load.map(|load| {
+        format!("{:.1} before, {:.1} after: processes that wanted a CPU", load.before, load.after)
+    });
+    let facts = [("Compiler", report.toolchain.clone()), ("Load of the host", load)];
+    facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -102,4 +102,15 @@ pub struct Counted {
     pub involuntary_switches: u64,
     /// Calls of allocating functions; none where they are not counted.
     pub allocations: Option<u64>,
+    /// The same once more without any tracing, for what a tracer would make dearer.
+    pub untraced: Option<Untraced>,
+}
+
+/// What a cell costs while nothing is traced.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Untraced {
+    /// What fio printed.
+    pub fio: String,
+    /// CPU time of all threads of the server, in user space and in the kernel, in nanoseconds.
+    pub server_cpu_ns: u64,
 }

@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use fio_parser::{Capture, Mode};
+use fio_parser::Histogram;
 
 use super::event::{Counted, Measured, PerfEvent, PerfLine};
+use super::numbers::{jobs_of, percentiles};
 use super::plan::{Cell, PerfPlan, Role, Subject, Visit};
-use super::report::{CellResult, CountResult, PerfReport, StartUpResult, SubjectResult};
+use super::report::{
+    CellResult, CountResult, HostLoad, PERF_SCHEMA_VERSION, PerfReport, StartUpResult,
+    SubjectResult,
+};
 use crate::report::{KernelHeader, RunHeader};
+use crate::stats::{median, median_interval};
 
 /// Everything the report is made of.
 #[derive(Debug)]
@@ -23,6 +28,12 @@ pub struct PerfInput<'a> {
     pub cpus: u32,
     /// I/Os in each sample.
     pub ios_per_sample: u64,
+    /// Which compiler built our server.
+    pub toolchain: Option<String>,
+    /// How busy the host was.
+    pub host_load: Option<HostLoad>,
+    /// Rounds there and back, where the plan has them.
+    pub mirrored_rounds: Option<u32>,
     /// The cells of each measuring visit.
     pub cells: &'a [Cell],
     /// What the guest was told to do.
@@ -37,6 +48,7 @@ pub struct PerfInput<'a> {
 #[derive(Debug, Default)]
 struct Gathered {
     samples: BTreeMap<Cell, Vec<f64>>,
+    latencies: BTreeMap<Cell, Histogram>,
     counts: Vec<CountResult>,
     idle_switches_per_s: Option<f64>,
     skipped: Option<String>,
@@ -82,7 +94,7 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
         .subjects
         .iter()
         .zip(gathered)
-        .map(|(subject, own)| result(subject, own, &all))
+        .map(|(subject, own)| result(subject, own, &all, input.run.seed))
         .collect();
     let start_up = starts.into_iter().map(|((subject, depth), samples_ns)| StartUpResult {
         name: plan.subjects[subject].name.clone(),
@@ -92,11 +104,15 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
         samples_ns,
     });
     PerfReport {
+        schema_version: PERF_SCHEMA_VERSION.to_owned(),
         run: input.run.clone(),
         kernel: input.kernel.clone(),
         clock: input.clock.to_owned(),
         cpus: input.cpus,
         ios_per_sample: input.ios_per_sample,
+        toolchain: input.toolchain.clone(),
+        host_load: input.host_load,
+        mirrored_rounds: input.mirrored_rounds,
         start_up: start_up.collect(),
         subjects,
         errors,
@@ -154,11 +170,12 @@ fn take(
 ) -> Result<(), String> {
     if visit.job_file.is_some() {
         let text = measured.fio.as_deref().ok_or("fio printed nothing")?;
-        let totals = iops_by_job(text)?;
+        let jobs = jobs_of(text)?;
         for cell in cells {
             let name = cell.name();
-            let iops = totals.get(&name).ok_or(format!("fio reports no job {name}"))?.iops;
-            own.samples.entry(*cell).or_default().push(iops);
+            let job = jobs.get(&name).ok_or(format!("fio reports no job {name}"))?;
+            own.samples.entry(*cell).or_default().push(job.iops);
+            own.latencies.entry(*cell).or_default().merge(&job.latency);
         }
     }
     let Some(request) = &visit.count else { return Ok(()) };
@@ -177,13 +194,13 @@ fn take(
 }
 
 fn per_io(cell: Cell, counted: &Counted) -> Result<CountResult, String> {
-    let ios: u64 = iops_by_job(&counted.fio)?.values().map(|job| job.ios).sum();
+    let ios: u64 = jobs_of(&counted.fio)?.values().map(|job| job.ios).sum();
     if ios == 0 || counted.syscalls == 0 {
         // A server that made no system call was not seen, not thrifty.
         return Err(format!("{}: {ios} I/Os, {} system calls", cell.name(), counted.syscalls));
     }
     let per_io = |count: u64| count as f64 / ios as f64;
-    Ok(CountResult {
+    let mut result = CountResult {
         cell,
         ios,
         enters_per_io: per_io(counted.enters),
@@ -191,33 +208,28 @@ fn per_io(cell: Cell, counted: &Counted) -> Result<CountResult, String> {
         switches_per_io: per_io(counted.voluntary_switches + counted.involuntary_switches),
         futexes: counted.futexes,
         allocations: counted.allocations,
-    })
-}
-
-struct JobNumbers {
-    iops: f64,
-    ios: u64,
-}
-
-/// The numbers of every job in fio's output, warm-up included.
-fn iops_by_job(text: &str) -> Result<BTreeMap<String, JobNumbers>, String> {
-    let capture = Capture::parse(text.as_bytes(), Mode::Lenient).map_err(|e| e.to_string())?;
-    // Refuses on every finding that makes the numbers wrong.
-    capture.summary().map_err(|refused| refused.to_string())?;
-    let totals = capture.last().totals_by_name();
-    Ok(totals
-        .into_iter()
-        .map(|(name, totals)| {
-            let numbers = JobNumbers { iops: totals.iops().0, ios: totals.total_ios() };
-            (name.to_owned(), numbers)
-        })
-        .collect())
+        server_ns_per_io: None,
+        client_ns_per_io: None,
+    };
+    if let Some(untraced) = &counted.untraced {
+        let jobs = jobs_of(&untraced.fio)?;
+        let ios: u64 = jobs.values().map(|job| job.ios).sum();
+        if ios == 0 || untraced.server_cpu_ns == 0 {
+            let cpu_ns = untraced.server_cpu_ns;
+            return Err(format!("{}: {ios} I/Os, {cpu_ns} ns of the server", cell.name()));
+        }
+        let client_ns: Option<f64> = jobs.values().map(|job| job.cpu_ns).sum();
+        result.server_ns_per_io = Some(untraced.server_cpu_ns as f64 / ios as f64);
+        result.client_ns_per_io = client_ns.map(|sum| sum / ios as f64);
+    }
+    Ok(result)
 }
 
 fn result(
     subject: &Subject,
     own: Gathered,
     all: &[(&Subject, BTreeMap<Cell, f64>)],
+    seed: u64,
 ) -> SubjectResult {
     let reference = |cell: &Cell| -> Option<f64> {
         let of_mode = |mode: &str| {
@@ -228,11 +240,14 @@ fn result(
         };
         of_mode(&subject.mode).or_else(|| of_mode("copy"))
     };
+    let latencies = own.latencies;
     let cells = own.samples.into_iter().map(|(cell, samples_iops)| {
         let median_iops = median(&samples_iops);
         CellResult {
             cell,
             median_iops,
+            interval_iops: median_interval(&samples_iops, seed),
+            latency: latencies.get(&cell).map(percentiles).unwrap_or_default(),
             cost_ns_per_io: 1e9 / median_iops,
             ratio: reference(&cell).map(|reference| median_iops / reference),
             samples_iops,
@@ -246,16 +261,5 @@ fn result(
         cells: cells.collect(),
         counts: own.counts,
         idle_switches_per_s: own.idle_switches_per_s,
-    }
-}
-
-/// The median; of an even number the mean of the two in the middle.
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match (sorted.len(), sorted.len() / 2) {
-        (0, _) => f64::NAN,
-        (len, middle) if len % 2 == 1 => sorted[middle],
-        (_, middle) => f64::midpoint(sorted[middle - 1], sorted[middle]),
     }
 }

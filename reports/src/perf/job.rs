@@ -5,13 +5,12 @@
 
 use fio_parser::{JobFile, JobFileError, Section};
 
-use super::plan::{Cell, Operation};
+use super::plan::{BLOCK_BYTES, Cell, Operation};
 
 /// What every job has in common: block size, engine, range.
 const TEMPLATE: &str = include_str!("../../../benches/fio/perf-4k.fio");
 /// Name of the job whose numbers nobody looks at.
 pub const WARM_UP: &str = "warm-up";
-const BLOCK_BYTES: u64 = 4096;
 
 /// Why there is no job file.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +42,7 @@ pub fn job_file(
         let warm_up = Section::job(WARM_UP)?
             .set("rw", "randrw")?
             .set("iodepth", 128)?
-            .set("io_size", warm_up_ios * BLOCK_BYTES)?;
+            .set("io_size", warm_up_ios * u64::from(BLOCK_BYTES))?;
         file = file.with(warm_up);
     }
     for cell in cells {
@@ -61,8 +60,9 @@ fn section(cell: &Cell, ios: u64) -> Result<Section, JobError> {
     let section = Section::job(cell.name())?
         .flag("stonewall")?
         .set("rw", rw)?
+        .set("bs", cell.block_bytes)?
         .set("iodepth", (cell.depth / jobs).max(1))?
-        .set("io_size", ios / u64::from(jobs) * BLOCK_BYTES)?;
+        .set("io_size", ios / u64::from(jobs) * u64::from(cell.block_bytes))?;
     if jobs == 1 {
         return Ok(section);
     }
@@ -77,15 +77,15 @@ mod tests {
 
     #[test]
     fn a_job_file_warms_up_and_then_measures_one_cell_at_a_time() {
-        let read = Cell { operation: Operation::Read, depth: 32, jobs: 1 };
-        let write = Cell { operation: Operation::Write, depth: 128, jobs: 4 };
+        let read = Cell::new(Operation::Read, 32);
+        let write = Cell { jobs: 4, ..Cell::new(Operation::Write, 128) };
         let text = job_file("/dev/ublkb1", &[read, write], 40_000, 1000).unwrap();
         let file = JobFile::parse(&text).unwrap();
         let names: Vec<_> = file.sections().iter().map(Section::name).collect();
         assert_eq!(names, ["global", "warm-up", "read-qd32", "write-qd128-jobs4"]);
         assert!(text.contains("filename=/dev/ublkb1"), "{text}");
         assert!(text.contains("io_size=163840000"), "{text}");
-        assert!(text.contains("iodepth=32\nio_size=40960000\nnumjobs=4"), "{text}");
+        assert!(text.contains("bs=4096\niodepth=32\nio_size=40960000\nnumjobs=4"), "{text}");
         assert_eq!(text.matches("stonewall").count(), 2);
     }
 }

@@ -7,17 +7,28 @@
 //! plan names and no line answers is an error there.
 
 mod event;
+mod export;
 mod fold;
 mod job;
+mod numbers;
+pub(crate) mod parse;
 mod plan;
 mod render;
 mod report;
 
-pub use event::{Counted, Measured, PerfEvent, PerfLine, StartUp};
+pub use event::{Counted, Measured, PerfEvent, PerfLine, StartUp, Untraced};
+pub use export::{bencher, github};
 pub use fold::{PerfInput, fold};
 pub use job::{JobError, WARM_UP, job_file};
+pub use parse::{PerfLoadError, load_perf, parse_perf};
 pub use plan::{
-    Cell, CountRequest, Launch, Operation, PERF_PROTOCOL_VERSION, PerfPlan, Role, Subject, Visit,
+    BLOCK_BYTES, Cell, CountRequest, Launch, Operation, PERF_PROTOCOL_VERSION, PerfPlan, Role,
+    Subject, Visit,
 };
 pub use render::{markdown, terminal};
-pub use report::{CellResult, CountResult, PerfReport, StartUpResult, SubjectResult};
+pub use report::{
+    CellResult, CountResult, HostLoad, PERF_SCHEMA_VERSION, PerfReport, StartUpResult,
+    SubjectResult,
+};
+
+pub use crate::stats::Interval;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of plan and lines; the guest refuses another.
-pub const PERF_PROTOCOL_VERSION: u32 = 1;
+pub const PERF_PROTOCOL_VERSION: u32 = 2;
 
 /// A whole run in one virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +121,14 @@ pub enum Operation {
     Write,
 }
 
-/// One cell of the table: 4 KiB at random, always that many in flight.
+/// Length of an I/O where nothing else is asked for.
+pub const BLOCK_BYTES: u32 = 4096;
+
+const fn block_bytes() -> u32 {
+    BLOCK_BYTES
+}
+
+/// One cell of the table: blocks at random, always that many in flight.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -132,19 +139,33 @@ pub struct Cell {
     pub depth: u16,
     /// Jobs that share them; each has a queue of its own where there are enough.
     pub jobs: u16,
+    /// Length of each I/O.
+    #[serde(default = "block_bytes")]
+    pub block_bytes: u32,
 }
 
 impl Cell {
-    /// Its name, also in fio's output: `read-qd32`, `write-qd32-jobs4`.
+    /// One job, 4 KiB.
+    #[must_use]
+    pub const fn new(operation: Operation, depth: u16) -> Self {
+        Self { operation, depth, jobs: 1, block_bytes: BLOCK_BYTES }
+    }
+
+    /// Its name, also in fio's output: `read-qd32`, `write-qd32-jobs4`, `read-64k-qd1`.
     #[must_use]
     pub fn name(&self) -> String {
         let operation = match self.operation {
             Operation::Read => "read",
             Operation::Write => "write",
         };
+        let size = match self.block_bytes {
+            BLOCK_BYTES => String::new(),
+            bytes if bytes % 1024 == 0 => format!("-{}k", bytes / 1024),
+            bytes => format!("-{bytes}b"),
+        };
         match self.jobs {
-            0 | 1 => format!("{operation}-qd{}", self.depth),
-            jobs => format!("{operation}-qd{}-jobs{jobs}", self.depth),
+            0 | 1 => format!("{operation}{size}-qd{}", self.depth),
+            jobs => format!("{operation}{size}-qd{}-jobs{jobs}", self.depth),
         }
     }
 }
@@ -155,8 +176,10 @@ mod tests {
 
     #[test]
     fn cells_are_told_apart_by_name() {
-        let cell = Cell { operation: Operation::Read, depth: 32, jobs: 1 };
+        let cell = Cell::new(Operation::Read, 32);
         assert_eq!(cell.name(), "read-qd32");
+        assert_eq!(Cell { block_bytes: 65536, ..cell }.name(), "read-64k-qd32");
+        assert_eq!(Cell { block_bytes: 512, ..cell }.name(), "read-512b-qd32");
         assert_eq!(Cell { jobs: 4, ..cell }.name(), "read-qd32-jobs4");
     }
 }

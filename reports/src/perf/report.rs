@@ -1,14 +1,23 @@
-//! `perf.json`: every sample, the medians, the ratios, the counts.
+//! `perf.json`: every sample, the medians, the intervals, the ratios, the counts.
+//!
+//! The types are the format, so a change here is a change of [`PERF_SCHEMA_VERSION`]: a new field with a
+//! default raises the minor number, anything else the major. Readers skip fields they do not know.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Cell, Role};
-use crate::report::{KernelHeader, RunHeader};
+use crate::report::{KernelHeader, LatencyPercentile, RunHeader};
+use crate::stats::Interval;
+
+/// `major.minor` of the format of `perf.json`.
+pub const PERF_SCHEMA_VERSION: &str = "1.0";
 
 /// The outcome of a perf run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PerfReport {
+    /// [`PERF_SCHEMA_VERSION`] of the writer.
+    pub schema_version: String,
     /// Who ran what, where.
     pub run: RunHeader,
     /// Which kernel, and what the image is made of.
@@ -19,12 +28,31 @@ pub struct PerfReport {
     pub cpus: u32,
     /// I/Os in each sample.
     pub ios_per_sample: u64,
+    /// The compiler that built our server, as `rustc --version` prints it.
+    #[serde(default)]
+    pub toolchain: Option<String>,
+    /// How busy the host was.
+    #[serde(default)]
+    pub host_load: Option<HostLoad>,
+    /// Rounds in which every subject was visited twice, there and back: `A B C C B A`. Samples 2n and 2n+1
+    /// belong to round n then. None where each repetition visits each subject once.
+    #[serde(default)]
+    pub mirrored_rounds: Option<u32>,
     /// One entry per server and mode, in the plan's order.
     pub subjects: Vec<SubjectResult>,
     /// Start-up times by depth.
     pub start_up: Vec<StartUpResult>,
     /// Everything that was planned and did not come, or came wrong. Empty in a good run.
     pub errors: Vec<String>,
+}
+
+/// How busy the host was: processes that wanted a CPU, averaged over a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostLoad {
+    /// When the run began.
+    pub before: f64,
+    /// When it ended; the run itself is one of it.
+    pub after: f64,
 }
 
 /// The numbers of one server in one mode.
@@ -55,6 +83,12 @@ pub struct CellResult {
     pub samples_iops: Vec<f64>,
     /// The median of the samples.
     pub median_iops: f64,
+    /// Where the true median lies; the run's seed is the seed of it.
+    #[serde(default)]
+    pub interval_iops: Option<Interval>,
+    /// Completion latency over all samples, ascending to 99.99 percent, in guest time.
+    #[serde(default)]
+    pub latency: Vec<LatencyPercentile>,
     /// Guest nanoseconds per I/O; under the instruction clock, instructions per I/O of client, kernel and
     /// server together.
     pub cost_ns_per_io: f64,
@@ -80,6 +114,13 @@ pub struct CountResult {
     pub futexes: u64,
     /// Allocations altogether; none where they were not counted.
     pub allocations: Option<u64>,
+    /// CPU time of the server per I/O, in user space and in the kernel, nothing traced; under the
+    /// instruction clock, instructions.
+    #[serde(default)]
+    pub server_ns_per_io: Option<f64>,
+    /// CPU time of fio per I/O, as fio says; its grain is a millisecond for the whole cell.
+    #[serde(default)]
+    pub client_ns_per_io: Option<f64>,
 }
 
 /// How long a server took to start.

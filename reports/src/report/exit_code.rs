@@ -3,13 +3,13 @@
 //! A script that only asks "zero or not" is right; one that wants to retry on a broken mirror and not
 //! on a broken kernel needs to tell the two apart.
 
-/// Exit code of a command that runs scenarios.
+/// Exit code of a command that runs scenarios, or of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ExitCode {
     /// Everything planned was reported and came out as it should.
     Passed = 0,
-    /// A scenario failed or could not be judged, or a boot went wrong.
+    /// A scenario failed or could not be judged, or a boot went wrong; of a gate, a regression.
     Failed = 1,
     /// The command line asks for something that does not exist or does not fit together.
     Usage = 2,
@@ -19,6 +19,10 @@ pub enum ExitCode {
     Invalid = 4,
     /// No scenario passed, though none failed: an empty filter, or everything was skipped.
     NothingRan = 5,
+    /// A gate cannot tell: too few samples, or a baseline of another kernel, QEMU, fio or compiler.
+    Inconclusive = 6,
+    /// A gate's control differed from itself; the run is void and says nothing about the tree.
+    NoisyHost = 7,
     /// The user stopped the run (128 + SIGINT, as shells do).
     Interrupted = 130,
 }
@@ -50,6 +54,8 @@ mod tests {
             (ExitCode::Infrastructure, 3),
             (ExitCode::Invalid, 4),
             (ExitCode::NothingRan, 5),
+            (ExitCode::Inconclusive, 6),
+            (ExitCode::NoisyHost, 7),
             (ExitCode::Interrupted, 130),
         ];
         for (code, number) in codes {

@@ -87,6 +87,18 @@ impl Server {
         Ok(sum)
     }
 
+    /// CPU time of all threads so far, by the scheduler's own account.
+    pub(super) fn cpu_ns(&self) -> Result<u64, String> {
+        let mut sum = 0;
+        for thread in self.threads()? {
+            let path = thread.join("schedstat");
+            let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+            let first = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+            sum += first.ok_or_else(|| format!("{} says {text:?}", path.display()))?;
+        }
+        Ok(sum)
+    }
+
     /// Takes the probes away.
     pub(super) fn unwatch(&mut self) {
         self.allocations = None;

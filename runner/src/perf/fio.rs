@@ -1,4 +1,4 @@
-//! fio as a process: a job file in, JSON out.
+//! fio as a process: a job file in, JSON+ out, whose histograms can be added up over samples.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ const COMPLAINT_BYTES_MAX: usize = 2000;
 pub(super) fn run(job: &str) -> Result<String, String> {
     std::fs::write(JOB_FILE, job).map_err(|error| format!("cannot write {JOB_FILE}: {error}"))?;
     let output = Command::new(FIO)
-        .args([JOB_FILE, "--output-format=json"])
+        .args([JOB_FILE, "--output-format=json+"])
         .output()
         .map_err(|error| format!("cannot start {FIO}: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

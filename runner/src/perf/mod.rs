@@ -12,7 +12,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use reports::perf::{
-    Counted, Measured, PERF_PROTOCOL_VERSION, PerfEvent, PerfLine, PerfPlan, Subject, Visit,
+    Counted, Measured, PERF_PROTOCOL_VERSION, PerfEvent, PerfLine, PerfPlan, Subject, Untraced,
+    Visit,
 };
 
 use crate::{init, port};
@@ -100,6 +101,10 @@ fn measure_running(visit: &Visit, running: &Running) -> Result<Measured, String>
     std::thread::sleep(Duration::from_millis(request.idle_ms));
     measured.idle_switches = Some(server.switches()?.since(before).sum());
     for (cell, job) in &request.jobs {
+        let cpu_before_ns = server.cpu_ns()?;
+        let fio = fio::run(job)?;
+        let server_cpu_ns = server.cpu_ns()?.saturating_sub(cpu_before_ns);
+        let untraced = Some(Untraced { fio, server_cpu_ns });
         let before = server.switches()?;
         let tracer = Tracer::start(server)?;
         let fio = fio::run(job);
@@ -114,6 +119,7 @@ fn measure_running(visit: &Visit, running: &Running) -> Result<Measured, String>
             voluntary_switches: switches.voluntary,
             involuntary_switches: switches.involuntary,
             allocations: calls.allocations,
+            untraced,
         });
     }
     Ok(measured)

@@ -32,7 +32,9 @@ pub(crate) struct Extent {
 pub(crate) fn cells(depths: &[u16], jobs: u16) -> Vec<Cell> {
     let both = [Operation::Read, Operation::Write];
     both.into_iter()
-        .flat_map(|operation| depths.iter().map(move |&depth| Cell { operation, depth, jobs }))
+        .flat_map(|operation| {
+            depths.iter().map(move |&depth| Cell { jobs, ..Cell::new(operation, depth) })
+        })
         .collect()
 }
 

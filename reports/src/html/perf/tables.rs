@@ -29,6 +29,8 @@ pub(super) fn all(report: &PerfReport) -> Markup {
                     (grid(report, &cells, "Instructions", |cell| html! { (units::count(cell.cost_ns_per_io.round() as u64)) }))
                 }
             }
+            (intervals(report, &cells))
+            (latencies(report))
         }
         (skipped(report))
         (counts(report))
@@ -65,6 +67,65 @@ fn grid(
     }
 }
 
+/// Where the medians really are, as far as the samples can tell.
+fn intervals(report: &PerfReport, cells: &[Cell]) -> Markup {
+    let all = || report.subjects.iter().flat_map(|subject| &subject.cells);
+    let Some(interval) = all().find_map(|cell| cell.interval_iops) else { return html! {} };
+    let samples = all().map(|cell| cell.samples_iops.len()).max().unwrap_or(0);
+    html! {
+        details .text {
+            summary {
+                (format!("Intervals of the medians, {:.0}\u{202f}% sure", interval.confidence * 100.0))
+                " " span .dim { "from up to " (units::things(samples as u64, "sample")) " each, thousand I/Os per second" }
+            }
+            (grid(report, cells, "Intervals", |cell| html! { @match cell.interval_iops {
+                Some(interval) => { (format!("{:.1}\u{2013}{:.1}", interval.low / 1000.0, interval.high / 1000.0)) },
+                None => span .dim { "\u{2013}" },
+            } }))
+        }
+    }
+}
+
+/// The tails, where they were measured.
+fn latencies(report: &PerfReport) -> Markup {
+    const PERCENTS: [f64; 4] = [50.0, 99.0, 99.9, 99.99];
+    let measured = || {
+        report
+            .subjects
+            .iter()
+            .flat_map(|s| s.cells.iter().map(move |cell| (s, cell)))
+            .filter(|(_, cell)| !cell.latency.is_empty())
+    };
+    if measured().next().is_none() {
+        return html! {};
+    }
+    html! {
+        details .text {
+            summary { "Latency by percentile" " " span .dim { "microseconds of the guest\u{2019}s time" } }
+            div .scroll tabindex="0" role="region" aria-label="Latency by percentile" {
+                table .grid {
+                    thead { tr {
+                        th scope="col" { "Server" } th scope="col" { "Mode" } th scope="col" { "Cell" }
+                        @for percent in PERCENTS { th .n scope="col" { "p" (percent) } }
+                    } }
+                    tbody { @for (subject, cell) in measured() {
+                        tr .ours[subject.role == Role::Ours] {
+                            (server(subject))
+                            td { (label(cell.cell)) }
+                            @for percent in PERCENTS {
+                                td .n { @match cell.latency.iter().find(|point| (point.percent - percent).abs() < 1e-6) {
+                                    Some(point) => (format!("{:.1}", point.latency_ns as f64 / 1000.0)),
+                                    None => span .dim { "\u{2013}" },
+                                } }
+                            }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
+
 /// Name and mode, the head of a row.
 fn server(subject: &SubjectResult) -> Markup {
     html! {
@@ -90,6 +151,8 @@ fn counts(report: &PerfReport) -> Markup {
     if rows().next().is_none() {
         return html! {};
     }
+    let costs = rows().any(|(_, count)| count.server_ns_per_io.is_some());
+    let cost = if report.clock == "instructions" { "instructions" } else { "ns" };
     html! {
         h3 .minor { "What the server does for each I/O" span .dim { ", counted" } }
         div .scroll tabindex="0" role="region" aria-label="What the server does for each I/O" {
@@ -99,6 +162,7 @@ fn counts(report: &PerfReport) -> Markup {
                     th .n scope="col" { "io_uring_enter" } th .n scope="col" { "system calls" }
                     th .n scope="col" { "context switches" } th .n scope="col" { "futex calls, sum" }
                     th .n scope="col" { "allocations, sum" } th .n scope="col" { "switches/s idle" }
+                    @if costs { th .n scope="col" { (cost) " of the server" } th .n scope="col" { (cost) " of fio" } }
                 } }
                 tbody { @for (subject, count) in rows() {
                     tr .ours[subject.role == Role::Ours] {
@@ -110,6 +174,9 @@ fn counts(report: &PerfReport) -> Markup {
                         td .n { (units::count(count.futexes)) }
                         td .n { @match count.allocations { Some(sum) => (units::count(sum)), None => "\u{2013}" } }
                         td .n { @match subject.idle_switches_per_s { Some(rate) => (format!("{rate:.1}")), None => "\u{2013}" } }
+                        @if costs { @for ns in [count.server_ns_per_io, count.client_ns_per_io] {
+                            td .n { @match ns { Some(ns) => (units::count(ns.round() as u64)), None => "\u{2013}" } }
+                        } }
                     }
                 } }
             }
