@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use reports::html::{Document, Source, page};
@@ -19,11 +19,10 @@ use scraper::{ElementRef, Html, Selector};
 use support::{Stream, folder};
 
 fn page_of(reports: &[&Report]) -> String {
-    let source = |report: &&'_ Report| -> Source<'_> {
-        // A copy of the reference, not of the report.
-        Source { document: Document::Run(report), artifacts: Vec::new() }
-    };
-    page(&reports.iter().map(source).collect::<Vec<_>>())
+    let sources = reports
+        .iter()
+        .map(|report| Source { document: Document::Run(report), artifacts: Vec::new() });
+    page(&sources.collect::<Vec<_>>())
 }
 
 /// The page as a browser reads it; whatever it would have to mend is a failure.
@@ -60,7 +59,7 @@ fn assert_self_contained(html: &Html) {
     assert_eq!(handlers.filter(|(name, _)| name.starts_with("on")).count(), 0);
     assert_eq!(select(html, "script").len(), 1);
     let ids = attributes(html, "[id]", "id");
-    let unique: std::collections::BTreeSet<_> = ids.iter().collect();
+    let unique: BTreeSet<_> = ids.iter().collect();
     assert_eq!(unique.len(), ids.len(), "an id twice");
 }
 
@@ -134,7 +133,7 @@ fn kernels_stand_side_by_side() {
     let mut verdicts: BTreeMap<(usize, String), String> = BTreeMap::new();
     for row in &rows {
         let id = row.value().attr("data-scenario").unwrap();
-        let cells: Vec<_> = row.select(&Selector::parse("td").unwrap()).collect();
+        let cells: Vec<_> = row.child_elements().filter(|e| e.value().name() == "td").collect();
         assert_eq!(cells.len(), 2);
         for (column, cell) in cells.iter().enumerate() {
             let text: String = cell.text().collect();
@@ -223,7 +222,7 @@ fn numbers_are_drawn_and_tabulated() {
     let source = |report| Source { document: Document::Perf(report), artifacts: Vec::new() };
     let html = parsed(&page(&[source(&before), source(&now), source(&earlier)]));
     assert_self_contained(&html);
-    let modes: std::collections::BTreeSet<_> = now
+    let modes: BTreeSet<_> = now
         .subjects
         .iter()
         .filter(|s| s.role != reports::perf::Role::Limit && !s.cells.is_empty())
@@ -264,8 +263,8 @@ fn other_commits_are_history_and_not_counted() {
     assert_eq!((now_clean.status(), headline.as_str()), (Status::Passed, "Passed"));
     assert_eq!(select(&html, "#history tbody tr").len(), 2);
     assert_eq!(select(&html, "[data-red]").len(), 0);
-    let rows = select(&html, "tr[data-scenario]").len();
-    assert_eq!(rows, now_clean.scenarios().count());
+    let ids: BTreeSet<&str> = now_clean.scenarios().map(|(_, s)| s.id.as_str()).collect();
+    assert_eq!(select(&html, "tr[data-scenario]").len(), ids.len());
 }
 
 #[test]
@@ -279,7 +278,8 @@ fn two_runs_of_one_commit_are_one_state() {
     let headline: String = select(&html, "h1")[0].text().collect();
     assert_eq!(headline, "Failed", "the loudest status is the page's");
     assert_eq!(select(&html, "#history").len(), 0);
-    assert_eq!(select(&html, ".matrix thead th").len(), 3);
+    let kernels = one.kernels.len() + other.kernels.len();
+    assert_eq!(select(&html, ".matrix thead th").len(), 1 + kernels);
 }
 
 #[test]

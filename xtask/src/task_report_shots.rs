@@ -19,7 +19,7 @@ use crate::{task_report, workspace};
 const MEASURE: &str = include_str!("browser/measure.js");
 const FILTER: &str = include_str!("browser/filter.js");
 /// Height of a picture; what is below repeats what is above.
-const PICTURE_HEIGHT_MAX: f64 = 9000.0;
+const PICTURE_HEIGHT_MAX: f64 = 12_000.0;
 const A4: Paper = Paper { width_in: 8.27, height_in: 11.69 };
 /// A4 less the margins of the print style, in CSS pixels.
 const A4_TEXT_WIDTH: u32 = 687;

@@ -41,7 +41,7 @@ fn block(one: &Surroundings<'_>, named: bool) -> Markup {
             (again(run))
             dl .facts {
                 @for (kernel, guest) in &one.kernels { (kernel_facts(kernel, *guest)) }
-                (fact("Accelerator", html! { (line(&run.accelerator.name)) ", " (line(&run.accelerator.reason)) }))
+                (fact("Accelerator", html! { (line(&run.accelerator.name)) " " span .dim { (line(&run.accelerator.reason)) } }))
                 (fact("QEMU", html! { (line(&run.qemu.version)) " " span .dim { (line(&run.qemu.origin)) } (hash(run.qemu.sha256.as_deref())) }))
                 (fact("Seed", html! { code { (format!("{:#x}", run.seed)) } }))
                 (fact("Commit", commit(run)))
@@ -73,7 +73,7 @@ fn fact(name: &str, value: Markup) -> Markup {
 }
 
 fn hash(sha256: Option<&str>) -> Markup {
-    html! { @if let Some(sha256) = sha256 { br; code .hash { "sha256 " (line(sha256)) } } }
+    html! { @if let Some(sha256) = sha256 { br; code .hash.sum { "sha256 " (line(sha256)) } } }
 }
 
 fn kernel_facts(kernel: &KernelHeader, guest: Option<&GuestFacts>) -> Markup {
@@ -84,7 +84,7 @@ fn kernel_facts(kernel: &KernelHeader, guest: Option<&GuestFacts>) -> Markup {
             @if let Some(guest) = guest { br; span .dim { (line(&guest.kernel_version)) } }
         }))
         (fact("Its config", html! { @match &kernel.config_sha256 {
-            Some(sha256) => code .hash { "sha256 " (line(sha256)) },
+            Some(sha256) => code .hash.sum { "sha256 " (line(sha256)) },
             None => span .dim { "not known" },
         } }))
         @if let Some(guest) = guest {

@@ -35,19 +35,22 @@ pub(super) fn folded(room: &Room, title: &str, text: &str, cut_bytes: u64) -> Ma
 /// The evidence of one scenario; a crash in it is shown before the text it stands in.
 pub(super) fn of_scenario(room: &Room, scenario: &ScenarioReport) -> Markup {
     html! {
-        @for finding in &scenario.health {
-            (open(room, "Kernel health", &finding.text))
-        }
+        (open(room, "Kernel health", scenario.health.iter().map(|finding| finding.text.clone())))
         @for evidence in &scenario.evidence {
-            @for crash in crashes(evidence) { (open(room, "Crash", &crash)) }
+            (open(room, "Crash", crashes(evidence)))
             (folded(room, &evidence.name, &evidence.text, evidence.cut_bytes))
         }
         @if !scenario.perf.is_empty() { (numbers(&scenario.perf)) }
     }
 }
 
-fn open(room: &Room, title: &str, text: &str) -> Markup {
-    let shown = room.take(text.trim_end());
+/// Findings that are seen without being asked for, in one block; nothing where there are none.
+fn open(room: &Room, title: &str, findings: impl Iterator<Item = String>) -> Markup {
+    let text = findings.map(|text| text.trim_end().to_owned()).collect::<Vec<_>>().join("\n\n");
+    if text.is_empty() {
+        return html! {};
+    }
+    let shown = room.take(&text);
     html! {
         figure .loud {
             figcaption { (title) }
@@ -59,9 +62,8 @@ fn open(room: &Room, title: &str, text: &str) -> Markup {
     }
 }
 
-fn crashes(evidence: &Evidence) -> Vec<String> {
-    let found = splat::scan(&evidence.text);
-    found.into_iter().take(CRASHES_MAX).map(|finding| finding.text).collect()
+fn crashes(evidence: &Evidence) -> impl Iterator<Item = String> {
+    splat::scan(&evidence.text).into_iter().take(CRASHES_MAX).map(|finding| finding.text)
 }
 
 /// fio's numbers of a scenario.

@@ -119,7 +119,7 @@ fn card(room: &Room, number: usize, card: &Card<'_>, column: &Column<'_>) -> Mar
     html! {
         article .card.red id={ "red-" (number) } {
             header {
-                (badge::with_cause(first))
+                span { (badge::with_cause(first)) }
                 span .where { "kernel " (line(&column.label)) }
                 @if let Some(ms) = first.duration_ms { span .where { (units::duration_ms(ms)) } }
                 @if let Some(boot) = first.boot { span .where { "boot " (boot) } }

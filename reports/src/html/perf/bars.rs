@@ -15,8 +15,11 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 34.0;
 const TOP: f64 = 4.0;
 const AXIS: f64 = 20.0;
-const BAR: f64 = 9.0;
-const GAP: f64 = 7.0;
+/// Height of a cell's row, whatever the number of its bars: rows of all modes can be read across.
+const ROW: f64 = 23.0;
+const BAR_MAX: f64 = 10.0;
+/// Between the bars of one cell.
+const GAP: f64 = 1.5;
 
 /// The ratios of one mode; nothing where there are none.
 pub(super) fn figure(common: &Common<'_>, panel: &Panel<'_>) -> Markup {
@@ -28,14 +31,15 @@ pub(super) fn figure(common: &Common<'_>, panel: &Panel<'_>) -> Markup {
         .collect();
     let Some(first) = servers.first() else { return html! {} };
     let cells: Vec<Cell> = first.cells.iter().map(|cell| cell.cell).collect();
-    let row_height = BAR * servers.len() as f64 + 2.0 * (servers.len() - 1) as f64 + GAP;
-    let bottom = TOP + row_height * cells.len() as f64;
+    let bottom = TOP + ROW * cells.len() as f64;
+    let bar_height = ((ROW - 6.0) / servers.len() as f64 - GAP).min(BAR_MAX);
+    let bars_height = (bar_height + GAP) * servers.len() as f64 - GAP;
     let scale = Scale::new(common.ratios, (LEFT, WIDTH - RIGHT));
     let reference = super::reference(common.report).unwrap_or("reference");
     html! {
         figure .drawing {
             figcaption {
-                "Ratio to " (line(reference))
+                "I/Os per second, ratio to " (line(reference))
                 @if !panel.has_reference() { " in its copy mode" }
             }
             svg viewBox={ "0 0 " (WIDTH) " " (px(bottom + AXIS)) } role="img" aria-label=(summary(panel, &servers)) {
@@ -44,11 +48,12 @@ pub(super) fn figure(common: &Common<'_>, panel: &Panel<'_>) -> Markup {
                     text .tick x=(px(scale.at(value))) y=(px(bottom + 14.0)) text-anchor="middle" { (tick(value)) }
                 }
                 @for (number, cell) in cells.iter().enumerate() {
-                    @let y = TOP + row_height * number as f64;
-                    text .label x="0" y=(px(y + row_height / 2.0)) { (label(*cell)) }
+                    @let middle = TOP + ROW * (number as f64 + 0.5);
+                    text .label x="0" y=(px(middle + 3.8)) { (label(*cell)) }
                     @for (place, server) in servers.iter().enumerate() {
                         @if let Some(result) = server.cells.iter().find(|result| result.cell == *cell) {
-                            (bar(common, scale, server, result, y + (BAR + 2.0) * place as f64))
+                            @let y = middle - bars_height / 2.0 + (bar_height + GAP) * place as f64;
+                            (bar(common, scale, server, result, (y, bar_height)))
                         }
                     }
                 }
@@ -63,17 +68,17 @@ fn bar(
     scale: Scale,
     server: &SubjectResult,
     result: &CellResult,
-    y: f64,
+    (y, height): (f64, f64),
 ) -> Markup {
     let Some(ratio) = result.ratio.filter(|ratio| ratio.is_finite()) else { return html! {} };
     let (rest, end) = (scale.at(1.0), scale.at(ratio));
     let class = series(common.report, server);
     html! {
-        rect class={ "bar " (class) } x=(px(rest.min(end))) y=(px(y)) width=(px((end - rest).abs().max(0.6))) height=(BAR) {
+        rect class={ "bar " (class) } x=(px(rest.min(end))) y=(px(y)) width=(px((end - rest).abs().max(0.6))) height=(px(height)) {
             title { (server.name) " " (result.cell.name()) ": " (format!("{ratio:.3}")) }
         }
         @if server.role == Role::Ours {
-            text .value x=(px(rest.max(end) + 4.0)) y=(px(y + BAR - 0.6)) { (format!("{ratio:.2}")) }
+            text .value x=(px(rest.max(end) + 4.0)) y=(px(y + height / 2.0 + 3.8)) { (format!("{ratio:.2}")) }
         }
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn apart(places: &[f64], least: f64, room: (f64, f64)) -> Vec<f64> {
 pub(super) fn mark(series: &str, x: f64, y: f64, says: &str) -> Markup {
     let class = format!("mark {series}");
     html! {
-        @match series {
+        @match series.split(' ').next().unwrap_or(series) {
             "reference" => rect class=(class) x=(px(x - 2.8)) y=(px(y - 2.8)) width="5.6" height="5.6" { title { (says) } },
             "peer-0" | "peer-3" => path class=(class) d={ "M" (px(x)) " " (px(y - 3.8)) "l3.8 6.6h-7.6z" } { title { (says) } },
             "peer-1" => path class=(class) d={ "M" (px(x)) " " (px(y - 4.0)) "l4 4-4 4-4-4z" } { title { (says) } },

@@ -73,9 +73,11 @@ pub(super) fn all(report: &PerfReport) -> Markup {
     }
     let cells = || panels.iter().flat_map(|p| &p.subjects).flat_map(|s| &s.cells);
     let ratios = cells().filter_map(|cell| cell.ratio).filter(|ratio| ratio.is_finite());
+    let (low, high) = ratios.fold((0.95, 1.1), |(low, high), r| (r.min(low), r.max(high)));
     let common = Common {
         report,
-        ratios: ratios.fold((0.9, 1.1), |(low, high), r| (r.min(low), r.max(high))),
+        // Out to the next tenth, so that the axis ends with a number.
+        ratios: ((low * 20.0).floor() / 20.0, (high * 10.0).ceil() / 10.0),
         iops_max: cells().map(|cell| cell.median_iops).fold(0.0, f64::max),
     };
     html! {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use crate::perf::{Cell, CellResult, PerfReport, Role, SubjectResult};
+use crate::perf::{Cell, CellResult, CountResult, PerfReport, Role, SubjectResult};
 
 use super::super::clean::line;
 use super::super::units;
@@ -146,40 +146,67 @@ fn skipped(report: &PerfReport) -> Markup {
     }
 }
 
+/// One row for each server, its cells side by side below each thing that is counted.
 fn counts(report: &PerfReport) -> Markup {
-    let rows = || report.subjects.iter().flat_map(|s| s.counts.iter().map(move |count| (s, count)));
-    if rows().next().is_none() {
+    let counted = || report.subjects.iter().filter(|subject| !subject.counts.is_empty());
+    let all = || counted().flat_map(|subject| &subject.counts);
+    let cells: BTreeSet<Cell> = all().map(|count| count.cell).collect();
+    if cells.is_empty() {
         return html! {};
     }
-    let costs = rows().any(|(_, count)| count.server_ns_per_io.is_some());
-    let cost = if report.clock == "instructions" { "instructions" } else { "ns" };
+    let cost = match report.clock.as_str() {
+        "instructions" => "instructions of the server",
+        _ => "nanoseconds of the server",
+    };
+    let mut things: Vec<(&str, Read)> = vec![
+        ("io_uring_enter", |count| Some(format!("{:.2}", count.enters_per_io))),
+        ("system calls", |count| Some(format!("{:.2}", count.syscalls_per_io))),
+        ("context switches", |count| Some(format!("{:.2}", count.switches_per_io))),
+    ];
+    if all().any(|count| count.server_ns_per_io.is_some()) {
+        things.push((cost, |count| Some(units::count(count.server_ns_per_io?.round() as u64))));
+    }
     html! {
         h3 .minor { "What the server does for each I/O" span .dim { ", counted" } }
         div .scroll tabindex="0" role="region" aria-label="What the server does for each I/O" {
-            table .grid {
-                thead { tr {
-                    th scope="col" { "Server" } th scope="col" { "Mode" } th scope="col" { "Cell" }
-                    th .n scope="col" { "io_uring_enter" } th .n scope="col" { "system calls" }
-                    th .n scope="col" { "context switches" } th .n scope="col" { "futex calls, sum" }
-                    th .n scope="col" { "allocations, sum" } th .n scope="col" { "switches/s idle" }
-                    @if costs { th .n scope="col" { (cost) " of the server" } th .n scope="col" { (cost) " of fio" } }
-                } }
-                tbody { @for (subject, count) in rows() {
-                    tr .ours[subject.role == Role::Ours] {
-                        (server(subject))
-                        td { (label(count.cell)) }
-                        @for each in [count.enters_per_io, count.syscalls_per_io, count.switches_per_io] {
-                            td .n { (format!("{each:.3}")) }
-                        }
-                        td .n { (units::count(count.futexes)) }
-                        td .n { @match count.allocations { Some(sum) => (units::count(sum)), None => "\u{2013}" } }
-                        td .n { @match subject.idle_switches_per_s { Some(rate) => (format!("{rate:.1}")), None => "\u{2013}" } }
-                        @if costs { @for ns in [count.server_ns_per_io, count.client_ns_per_io] {
-                            td .n { @match ns { Some(ns) => (units::count(ns.round() as u64)), None => "\u{2013}" } }
-                        } }
+            table .grid.counted {
+                thead {
+                    tr {
+                        th rowspan="2" scope="col" { "Server" } th rowspan="2" scope="col" { "Mode" }
+                        @for (name, _) in &things { th .over scope="colgroup" colspan=(cells.len()) { (name) } }
+                        th .over scope="colgroup" colspan="2" { "in all" }
+                        th .over scope="colgroup" { "idle" }
                     }
-                } }
+                    tr {
+                        @for _ in &things { @for (place, cell) in cells.iter().enumerate() {
+                            th .n.begin[place == 0] scope="col" { (label(*cell)) }
+                        } }
+                        th .n.begin scope="col" { "futex" } th .n scope="col" { "malloc" } th .n scope="col" { "switches/s" }
+                    }
+                }
+                tbody { @for subject in counted() { (count_row(subject, &cells, &things)) } }
             }
+        }
+    }
+}
+
+/// Takes one thing out of what was counted.
+type Read = fn(&CountResult) -> Option<String>;
+
+fn count_row(subject: &SubjectResult, cells: &BTreeSet<Cell>, things: &[(&str, Read)]) -> Markup {
+    let none = || "\u{2013}".to_owned();
+    let of = |cell: &Cell| subject.counts.iter().find(|count| count.cell == *cell);
+    let futexes: u64 = subject.counts.iter().map(|count| count.futexes).sum();
+    let allocations: Option<u64> = subject.counts.iter().map(|count| count.allocations).sum();
+    html! {
+        tr .ours[subject.role == Role::Ours] {
+            (server(subject))
+            @for (_, read) in things { @for (place, cell) in cells.iter().enumerate() {
+                td .n.begin[place == 0] { (of(cell).and_then(read).unwrap_or_else(none)) }
+            } }
+            td .n.begin { (units::count(futexes)) }
+            td .n { (allocations.map_or_else(none, units::count)) }
+            td .n { (subject.idle_switches_per_s.map_or_else(none, |rate| format!("{rate:.1}"))) }
         }
     }
 }
@@ -196,24 +223,26 @@ fn starts(report: &PerfReport) -> Markup {
         return html! {};
     }
     html! {
-        h3 .minor { "Milliseconds from the program\u{2019}s start to the open device" span .dim { ", by depth of the queue" } }
-        div .scroll tabindex="0" role="region" aria-label="Start-up times" {
-            table .grid {
-                thead { tr {
-                    th scope="col" { "Server" } th scope="col" { "Mode" }
-                    @for depth in &depths { th .n scope="col" { (depth) } }
-                } }
-                tbody { @for (name, mode) in servers {
-                    tr {
-                        th scope="row" { (line(name)) } td { (line(mode)) }
-                        @for depth in &depths {
-                            td .n { @match report.start_up.iter().find(|s| (s.name.as_str(), s.mode.as_str(), s.depth) == (name, mode, *depth)) {
-                                Some(start) => (format!("{:.1}", start.median_ns as f64 / 1e6)),
-                                None => span .dim { "\u{2013}" },
-                            } }
+        details .text {
+            summary { "Milliseconds from the program\u{2019}s start to the open device" " " span .dim { "by depth of the queue" } }
+            div .scroll tabindex="0" role="region" aria-label="Start-up times" {
+                table .grid {
+                    thead { tr {
+                        th scope="col" { "Server" } th scope="col" { "Mode" }
+                        @for depth in &depths { th .n scope="col" { (depth) } }
+                    } }
+                    tbody { @for (name, mode) in servers {
+                        tr {
+                            th scope="row" { (line(name)) } td { (line(mode)) }
+                            @for depth in &depths {
+                                td .n { @match report.start_up.iter().find(|s| (s.name.as_str(), s.mode.as_str(), s.depth) == (name, mode, *depth)) {
+                                    Some(start) => (format!("{:.1}", start.median_ns as f64 / 1e6)),
+                                    None => span .dim { "\u{2013}" },
+                                } }
+                            }
                         }
-                    }
-                } }
+                    } }
+                }
             }
         }
     }
