@@ -228,6 +228,9 @@ pub enum Seen {
         nonce: String,
         /// Ids of the scenarios of this boot's plan, in order.
         planned: Vec<String>,
+        /// Which part of its kernel's plan, from 0. Parts run side by side; the boots of one part do not.
+        #[serde(default)]
+        shard: u32,
     },
     /// A line from the virtio-serial port, without its newline, unparsed.
     Line {

@@ -1,11 +1,12 @@
 //! One boot: the plan goes in, lines come out, every wait has a deadline, the machine's end is recorded.
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use reports::event::{BootEnd, GuestEvent, GuestLine, Outcome, Record, Seen};
+use reports::event::{BootEnd, GuestEvent, GuestLine, Outcome, Seen};
 use reports::plan::Plan;
 use vmimage::machine::{Clock, MachineSpec, Vm, VmEnd};
 
@@ -13,27 +14,44 @@ use crate::cli::MachineArgs;
 use crate::console;
 use crate::interrupt;
 use crate::prepare::{Emulator, Ready};
-use crate::progress::Terminal;
+use crate::recorder::Recorder;
+use crate::shard::{Floor, Shard};
 
 /// Longest line a guest may send; a longer one is cut and will not parse.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 const PORT: &str = "org.ublk.runner";
 
-/// Everything about one boot that does not change while it runs.
+/// One boot of a shard.
 pub(crate) struct Boot<'a> {
-    pub(crate) emulator: &'a Emulator,
-    pub(crate) ready: &'a Ready,
-    pub(crate) machine: &'a MachineArgs,
+    pub(crate) floor: &'a Floor<'a>,
+    pub(crate) shard: &'a Shard,
     pub(crate) plan: &'a Plan,
-    pub(crate) run_dir: PathBuf,
-    pub(crate) kernel: u32,
-    pub(crate) boot: u32,
-    pub(crate) run_began: Instant,
     pub(crate) retries_left: u32,
-    pub(crate) progress: &'a Terminal,
-    /// Scenarios reported by earlier boots, and planned altogether: for the progress line.
-    pub(crate) done_before: usize,
-    pub(crate) planned_total: usize,
+}
+
+/// How far a boot came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BootOutcome {
+    /// The agent got ready; whatever came after is in the records.
+    Ready,
+    /// It did not, and another boot may be luckier.
+    NeverReady,
+    /// The host's fault, or its user's wish.
+    Infrastructure,
+}
+
+/// What identifies a boot in the records.
+#[derive(Clone, Copy)]
+struct Log<'a> {
+    recorder: &'a Recorder,
+    kernel: u32,
+    boot: u32,
+}
+
+impl Log<'_> {
+    fn add(&self, seen: Seen) {
+        self.recorder.record(self.kernel, self.boot, seen);
+    }
 }
 
 /// The machine to boot, with a console file and a port.
@@ -45,10 +63,12 @@ pub(crate) fn machine_spec(
     console_limit_bytes: u64,
     cmdline: &str,
 ) -> MachineSpec {
+    // A busy host can hold QEMU's timer back so long that the kernel thinks it is broken, and panics.
+    let cmdline = format!("console=ttyS0 panic=-1 oops=panic loglevel=7 no_timer_check {cmdline}");
     MachineSpec {
         kernel: ready.image.vmlinuz.clone(),
         initramfs: ready.image.initramfs.clone(),
-        cmdline: format!("console=ttyS0 panic=-1 oops=panic loglevel=7 {cmdline}"),
+        cmdline,
         cpus: machine.cpus,
         memory_mib: machine.memory_mib,
         accelerator: emulator.accelerator,
@@ -69,21 +89,34 @@ enum Phase {
     PoweringOff,
 }
 
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Booting => f.write_str("boot"),
+            Self::Between => f.write_str("the next scenario"),
+            Self::Scenario { id, .. } => write!(f, "scenario {id}"),
+            Self::PoweringOff => f.write_str("power-off"),
+        }
+    }
+}
+
 impl Boot<'_> {
-    /// Runs the boot and appends what was seen. Whether the agent got ready.
-    pub(crate) fn run(&self, records: &mut Vec<Record>) -> bool {
-        let planned = self.plan.scenarios.iter().map(|s| s.id.clone()).collect();
-        self.record(records, Seen::BootStarted { nonce: self.plan.nonce.clone(), planned });
-        let cmdline = format!("runner.port={PORT}");
+    /// Runs the boot and takes down what was seen.
+    pub(crate) fn run(&self) -> BootOutcome {
+        let (floor, kernel) = (self.floor, self.shard.kernel);
+        let boot = floor.recorder.begin_boot(kernel, self.shard.index, self.plan);
+        let log = Log { recorder: floor.recorder, kernel, boot };
+        let release = self.shard.ready.header.release.clone();
+        let name = release.unwrap_or_else(|| format!("kernel-{kernel}"));
         let spec = machine_spec(
-            self.emulator,
-            self.ready,
-            self.machine,
-            &self.run_dir,
+            floor.emulator,
+            &self.shard.ready,
+            floor.machine,
+            &floor.folder.join(name).join(format!("boot-{boot}")),
             self.plan.budgets.console_bytes_max as u64,
-            &cmdline,
+            &format!("runner.port={PORT}"),
         );
-        let vm = match Vm::start(&self.emulator.program, &spec) {
+        let vm = match Vm::start(&floor.emulator.program, &spec) {
             Ok(vm) => vm,
             Err(error) => {
                 let end = if interrupt::requested() {
@@ -91,11 +124,12 @@ impl Boot<'_> {
                 } else {
                     BootEnd::Infrastructure { reason: error.to_string() }
                 };
-                self.ended(records, end, String::new(), false, false);
-                return false;
+                let (console, console_splat, retried) = (String::new(), false, false);
+                log.add(Seen::BootEnded { end, console, console_splat, retried });
+                return BootOutcome::Infrastructure;
             }
         };
-        let (end, ready) = match self.converse(&vm, records) {
+        let (end, ready) = match self.converse(&vm, log) {
             Ok(outcome) => outcome,
             Err(error) => {
                 vm.quit();
@@ -103,31 +137,19 @@ impl Boot<'_> {
             }
         };
         let text = vm.console_tail(console::TAIL_BYTES).unwrap_or_default();
-        let (excerpt, splat) = console::excerpt(&text);
+        let (console, console_splat) = console::excerpt(&text);
         let infrastructure = matches!(end, BootEnd::Infrastructure { .. } | BootEnd::Interrupted);
         let retried = !ready && !infrastructure && self.retries_left > 0;
-        self.ended(records, end, excerpt, splat, retried);
-        ready
-    }
-
-    fn record(&self, records: &mut Vec<Record>, seen: Seen) {
-        let at_ms = u64::try_from(self.run_began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        records.push(Record { at_ms, kernel: self.kernel, boot: self.boot, seen });
-    }
-
-    fn ended(
-        &self,
-        records: &mut Vec<Record>,
-        end: BootEnd,
-        console: String,
-        console_splat: bool,
-        retried: bool,
-    ) {
-        self.record(records, Seen::BootEnded { end, console, console_splat, retried });
+        log.add(Seen::BootEnded { end, console, console_splat, retried });
+        match (ready, infrastructure) {
+            (true, _) => BootOutcome::Ready,
+            (false, true) => BootOutcome::Infrastructure,
+            (false, false) => BootOutcome::NeverReady,
+        }
     }
 
     /// Sends the plan and takes lines until the machine is gone or a deadline has passed.
-    fn converse(&self, vm: &Vm, records: &mut Vec<Record>) -> std::io::Result<(BootEnd, bool)> {
+    fn converse(&self, vm: &Vm, log: Log<'_>) -> std::io::Result<(BootEnd, bool)> {
         let (reader, mut writer) = vm.port()?;
         let mut plan = serde_json::to_vec(self.plan)?;
         plan.push(b'\n');
@@ -135,15 +157,15 @@ impl Boot<'_> {
         std::thread::spawn(move || writer.write_all(&plan));
         let lines = read_lines(reader);
         let (mut phase, mut phase_began) = (Phase::Booting, Instant::now());
-        let (mut ready, mut done) = (false, self.done_before);
+        let mut ready = false;
         loop {
             let left = self.limit(&phase).saturating_sub(phase_began.elapsed());
             match lines.recv_timeout(left.min(Duration::from_millis(100))) {
                 Ok(text) => {
-                    if let Some(next) = self.follow(&text, &mut ready, &mut done) {
+                    if let Some(next) = self.follow(&text, &mut ready, log.boot) {
                         (phase, phase_began) = (next, Instant::now());
                     }
-                    self.record(records, Seen::Line { text });
+                    log.add(Seen::Line { text });
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let end = vm.wait_exit(self.limit(&Phase::PoweringOff));
@@ -156,18 +178,12 @@ impl Boot<'_> {
                 return Ok((BootEnd::Interrupted, ready));
             }
             if phase_began.elapsed() >= self.limit(&phase) {
-                let which = match &phase {
-                    Phase::Booting => "boot".to_owned(),
-                    Phase::Between => "the next scenario".to_owned(),
-                    Phase::Scenario { id, .. } => format!("scenario {id}"),
-                    Phase::PoweringOff => "power-off".to_owned(),
-                };
                 vm.quit();
                 // What was on its way when the machine was ended still counts.
                 while let Ok(text) = lines.recv_timeout(Duration::from_millis(200)) {
-                    self.record(records, Seen::Line { text });
+                    log.add(Seen::Line { text });
                 }
-                return Ok((BootEnd::Deadline { which }, ready));
+                return Ok((BootEnd::Deadline { which: phase.to_string() }, ready));
             }
         }
     }
@@ -186,29 +202,28 @@ impl Boot<'_> {
     }
 
     /// The next phase, if this line begins one. Judging the line is the fold's business.
-    fn follow(&self, text: &str, ready: &mut bool, done: &mut usize) -> Option<Phase> {
+    fn follow(&self, text: &str, ready: &mut bool, boot: u32) -> Option<Phase> {
         let line: GuestLine = serde_json::from_str(text).ok()?;
         match line.event {
             GuestEvent::Ready(facts) => {
                 *ready = true;
-                self.progress.line(&format!(
+                self.floor.progress.line(&format!(
                     "{}: ready after {:.1} s, {} CPUs, boot {}",
                     facts.kernel_release,
                     facts.boot_ms as f64 / 1000.0,
                     facts.cpus,
-                    self.boot + 1
+                    boot + 1
                 ));
                 Some(Phase::Between)
             }
             GuestEvent::ScenarioStarted { id } => {
-                self.progress.doing(&format!("{}/{} {id}", *done + 1, self.planned_total));
+                self.floor.progress.doing(&self.shard.tally.begin(&id));
                 let planned = self.plan.scenarios.iter().find(|s| s.id == id)?;
                 Some(Phase::Scenario { id, budget_ms: planned.budget_ms })
             }
             GuestEvent::ScenarioFinished { id, outcome, health, .. } => {
-                *done += 1;
                 if let Some(told) = trouble(&outcome, !health.is_empty()) {
-                    self.progress.line(&format!("{id}: {told}"));
+                    self.floor.progress.line(&format!("{}{id}: {told}", self.shard.tally.label));
                 }
                 Some(Phase::Between)
             }

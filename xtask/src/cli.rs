@@ -110,6 +110,10 @@ pub(crate) struct E2eArgs {
     /// Folder for the reports; default `artifacts/<time>` in the workspace.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Machines at once, which share one kernel's scenarios; default: as many as CPUs and free memory
+    /// allow, at most 4.
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    pub(crate) jobs: Option<usize>,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
     #[command(flatten)]
@@ -331,6 +335,13 @@ fn seed(text: &str) -> Result<u64, String> {
         None => text.parse(),
     };
     parsed.map_err(|error| format!("{error}; a seed is a number, decimal or 0x..."))
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=64) => Ok(jobs),
+        _ => Err("machines at once are a number from 1 to 64".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -6,22 +6,37 @@ use reports::report::HostFacts;
 
 /// The machine QEMU runs on.
 pub(crate) fn host() -> HostFacts {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let after = |text: &str, key: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key))
-            .map(|rest| rest.trim_start_matches([':', '=', ' ', '\t']).trim_matches('"').to_owned())
-    };
-    let memory = after(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
-    let memory_kib: u64 = memory.trim_end_matches("kB").trim().parse().unwrap_or(0);
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     HostFacts {
         os: after(&read("/etc/os-release"), "PRETTY_NAME").unwrap_or_else(|| "unknown".into()),
         kernel_release: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         cpu_model: after(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".into()),
-        cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
-        memory_bytes: memory_kib << 10,
+        cpus: u32::try_from(cpus()).unwrap_or(u32::MAX),
+        memory_bytes: meminfo_kib("MemTotal") << 10,
     }
+}
+
+/// CPUs this process may use.
+pub(crate) fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Memory that is free or can be made free, in MiB; 0 where the host does not say.
+pub(crate) fn available_mib() -> u64 {
+    meminfo_kib("MemAvailable") >> 10
+}
+
+fn meminfo_kib(key: &str) -> u64 {
+    let text = after(&read("/proc/meminfo"), key).unwrap_or_default();
+    text.trim_end_matches("kB").trim().parse().unwrap_or(0)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn after(text: &str, key: &str) -> Option<String> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(rest.trim_start_matches([':', '=', ' ', '\t']).trim_matches('"').to_owned())
 }
 
 /// Milliseconds since 1970.

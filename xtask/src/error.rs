@@ -19,6 +19,11 @@ impl Error {
         Self { code: ExitCode::Infrastructure, message: message.to_string() }
     }
 
+    /// The user stopped it.
+    pub(crate) fn interrupted(message: impl Display) -> Self {
+        Self { code: ExitCode::Interrupted, message: message.to_string() }
+    }
+
     /// The user asked for something that does not exist.
     pub(crate) fn usage(message: impl Display) -> Self {
         Self { code: ExitCode::Usage, message: message.to_string() }

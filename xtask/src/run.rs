@@ -1,23 +1,23 @@
-//! A run: kernels one after another, boots until each plan is done, one fold at the end.
+//! A run: kernels are prepared one after another, their plans are done by machines side by side, one fold
+//! at the end.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, mpsc};
 
 use rand::Rng;
 use reports::budget::Budgets;
-use reports::event::{BootEnd, Record, Seen};
-use reports::plan::{DebugOptions, Expectation, PROTOCOL_VERSION, Plan, PlannedScenario};
+use reports::plan::{DebugOptions, Expectation, PlannedScenario};
 use reports::report::{KernelHeader, Report, RunHeader};
-use reports::{KernelInput, RunInput, fold, remaining};
+use reports::{KernelInput, RunInput, fold};
 use scenarios::kernel::KernelRelease;
 use scenarios::kselftest::Selftest;
 
-use crate::boot::Boot;
 use crate::cli::{MachineArgs, SourceArgs};
 use crate::error::Error;
-use crate::prepare::{Emulator, Workshop};
+use crate::prepare::Workshop;
 use crate::progress::Terminal;
+use crate::recorder::Recorder;
+use crate::shard::{Floor, Shard, Tally, deal, default_jobs};
 use crate::{environment, interrupt, workspace};
 
 /// What is asked for.
@@ -29,6 +29,8 @@ pub(crate) struct Request<'a> {
     pub(crate) seed: Option<u64>,
     pub(crate) debug: DebugOptions,
     pub(crate) output: Option<&'a Path>,
+    /// Machines at once; none chooses by the host's CPUs and free memory.
+    pub(crate) jobs: Option<usize>,
     pub(crate) machine: &'a MachineArgs,
     pub(crate) sources: &'a SourceArgs,
 }
@@ -68,22 +70,19 @@ pub(crate) fn run_in(
         emulator.program.version, emulator.program.origin, emulator.accelerator, emulator.reason
     ));
     let seed = request.seed.unwrap_or_else(|| rand::rng().random());
-    let mut session = Session {
-        request,
+    let recorder = Recorder::create(&folder)?;
+    let floor = Floor {
         emulator: &emulator,
+        machine: request.machine,
+        debug: &request.debug,
         seed,
+        budgets: Budgets::scaled(emulator.scale()),
         folder: &folder,
-        began: Instant::now(),
-        records: Vec::new(),
-        kernels: Vec::new(),
+        recorder: &recorder,
         progress,
     };
-    for typed in &request.kernels {
-        if interrupt::requested() {
-            break;
-        }
-        session.kernel(workshop, typed);
-    }
+    let (kernels, host_errors) = run_kernels(workshop, request, &floor);
+    let records = recorder.finish();
     let (commit, dirty) = workspace::commit();
     let header = RunHeader {
         run_id,
@@ -98,93 +97,85 @@ pub(crate) fn run_in(
     };
     let report = fold(&RunInput {
         run: &header,
-        kernels: &session.kernels,
-        records: &session.records,
-        host_errors: &[],
+        kernels: &kernels,
+        records: &records,
+        host_errors: &host_errors,
         interrupted: interrupt::requested(),
     });
-    reports::write_all(&folder, &report, &session.records).map_err(Error::infrastructure)?;
+    reports::write_all(&folder, &report, &records).map_err(Error::infrastructure)?;
     progress.clear();
     Ok(Done { report, folder })
 }
 
-struct Session<'a> {
-    request: &'a Request<'a>,
-    emulator: &'a Emulator,
-    seed: u64,
-    folder: &'a Path,
-    began: Instant,
-    records: Vec<Record>,
-    kernels: Vec<KernelInput>,
-    progress: &'a Terminal,
-}
-
-impl Session<'_> {
-    /// One kernel, from its image to the last boot its plan needs.
-    fn kernel(&mut self, workshop: &mut Workshop, typed: &str) {
-        let budgets = Budgets::scaled(self.emulator.scale());
-        let ready = match workshop.kernel(typed) {
-            Ok(ready) => ready,
-            Err(error) => {
-                // Said in the report, and the other kernels still run.
-                self.progress.line(&format!("kernel {typed}: {error}"));
-                let header = KernelHeader { spec: typed.to_owned(), ..KernelHeader::default() };
-                let planned = plan_of(self.request, &budgets, None);
-                let setup_error = Some(error.to_string());
-                self.kernels.push(KernelInput { header, planned, setup_error });
-                return;
-            }
-        };
-        let kernel = u32::try_from(self.kernels.len()).unwrap_or(u32::MAX);
-        let planned = plan_of(self.request, &budgets, ready.header.release.as_deref());
-        let total = planned.len();
-        let input = KernelInput { header: ready.header.clone(), planned, setup_error: None };
-        let mut retries_left = budgets.boot_retries_max;
-        for boot in 0..budgets.boots_max {
-            let own = self.records.iter().filter(|record| record.kernel == kernel);
-            let scenarios = remaining(&input.planned, own);
-            if scenarios.is_empty() || interrupt::requested() {
+/// Prepares each kernel and has its shards worked on meanwhile. The plans, and what broke on the way.
+fn run_kernels(
+    workshop: &mut Workshop,
+    request: &Request<'_>,
+    floor: &Floor<'_>,
+) -> (Vec<KernelInput>, Vec<String>) {
+    let jobs = request.jobs.unwrap_or_else(|| {
+        default_jobs(environment::cpus(), environment::available_mib(), request.machine.memory_mib)
+    });
+    let (sender, receiver) = mpsc::channel();
+    let receiver = Mutex::new(receiver);
+    let mut kernels = Vec::new();
+    let mut host_errors = Vec::new();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(|| floor.work(&receiver))).collect();
+        for typed in &request.kernels {
+            if interrupt::requested() {
                 break;
             }
-            let done_before = total - scenarios.len();
-            let plan = Plan {
-                protocol_version: PROTOCOL_VERSION,
-                nonce: format!("{:032x}", rand::rng().random::<u128>()),
-                seed: self.seed,
-                budgets,
-                scenarios,
-                debug: self.request.debug.clone(),
-            };
-            let name = ready.header.release.clone().unwrap_or_else(|| format!("kernel-{kernel}"));
-            let ready_in_time = Boot {
-                emulator: self.emulator,
-                ready: &ready,
-                machine: self.request.machine,
-                plan: &plan,
-                run_dir: self.folder.join(name).join(format!("boot-{boot}")),
-                kernel,
-                boot,
-                run_began: self.began,
-                retries_left,
-                progress: self.progress,
-                done_before,
-                planned_total: total,
-            }
-            .run(&mut self.records);
-            if !ready_in_time {
-                // A QEMU that does not start will not start the next time either.
-                if retries_left == 0 || self.records.last().is_some_and(is_infrastructure) {
-                    break;
-                }
-                retries_left -= 1;
+            let index = u32::try_from(kernels.len()).unwrap_or(u32::MAX);
+            let (input, shards) = prepare(workshop, request, floor, typed, index, jobs);
+            kernels.push(input);
+            // The workers outlive the sender, so nothing is lost here.
+            shards.into_iter().for_each(|shard| drop(sender.send(shard)));
+        }
+        drop(sender);
+        for worker in workers {
+            if worker.join().is_err() {
+                host_errors.push("a thread that watched a machine panicked".to_owned());
             }
         }
-        self.kernels.push(input);
-    }
+    });
+    (kernels, host_errors)
 }
 
-fn is_infrastructure(record: &Record) -> bool {
-    matches!(record.seen, Seen::BootEnded { end: BootEnd::Infrastructure { .. }, .. })
+/// One kernel's plan, and the shards of it, if the kernel can be had.
+fn prepare(
+    workshop: &mut Workshop,
+    request: &Request<'_>,
+    floor: &Floor<'_>,
+    typed: &str,
+    kernel: u32,
+    jobs: usize,
+) -> (KernelInput, Vec<Shard>) {
+    let ready = match workshop.kernel(typed) {
+        Ok(ready) => Arc::new(ready),
+        Err(error) => {
+            // Said in the report, and the other kernels still run.
+            floor.progress.line(&format!("kernel {typed}: {error}"));
+            let header = KernelHeader { spec: typed.to_owned(), ..KernelHeader::default() };
+            let planned = plan_of(request, &floor.budgets, None);
+            let setup_error = Some(error.to_string());
+            return (KernelInput { header, planned, setup_error }, Vec::new());
+        }
+    };
+    let planned = plan_of(request, &floor.budgets, ready.header.release.as_deref());
+    let label = if request.kernels.len() > 1 { format!("{typed} ") } else { String::new() };
+    let tally = Arc::new(Tally::new(label, planned.len()));
+    let shards = (0..)
+        .zip(deal(&planned, jobs))
+        .map(|(index, planned)| Shard {
+            kernel,
+            index,
+            ready: Arc::clone(&ready),
+            planned,
+            tally: Arc::clone(&tally),
+        })
+        .collect();
+    (KernelInput { header: ready.header.clone(), planned, setup_error: None }, shards)
 }
 
 /// The kernel's own limit for one of its selftests, from their `settings`.

@@ -93,6 +93,7 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
         seed: None,
         debug: DebugOptions::default(),
         output: None,
+        jobs: None,
         machine: &machine(),
         sources: &args.sources,
     };

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &KselftestArgs) -> Result<ExitCode, Error> {
         seed: None,
         debug: DebugOptions::default(),
         output: args.output.as_deref(),
+        jobs: Some(1),
         machine: &machine,
         sources: &args.sources,
     };

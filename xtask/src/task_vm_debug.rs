@@ -26,6 +26,7 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
         seed: args.seed,
         debug: DebugOptions { dynamic_debug: true, function_trace: true, sqe_dump: true },
         output: args.output.as_deref(),
+        jobs: Some(1),
         machine: &args.machine,
         sources: &args.sources,
     };

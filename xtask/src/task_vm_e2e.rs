@@ -34,6 +34,7 @@ pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
         seed: args.seed,
         debug: DebugOptions::default(),
         output: args.output.as_deref(),
+        jobs: args.jobs,
         machine: &args.machine,
         sources: &args.sources,
     };
@@ -50,6 +51,7 @@ pub(crate) fn simple(args: &SimpleArgs) -> Result<ExitCode, Error> {
         seed: None,
         debug: DebugOptions::default(),
         output: args.output.as_deref(),
+        jobs: Some(1),
         machine: &args.machine,
         sources: &args.sources,
     };

@@ -1,9 +1,16 @@
 //! Where this workspace is, and what state it is in.
 
+use std::io::{Read, Seek};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use crate::error::Error;
+use crate::interrupt;
 
 /// The root of the workspace: `xtask` is built inside it and only makes sense there.
 pub(crate) fn root() -> PathBuf {
@@ -56,19 +63,47 @@ fn build_static(profile: &str, folder: &str, what: &[&str]) -> Result<PathBuf, E
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = root().join(folder);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    command
         .current_dir(root())
         .args(["build", "--quiet", "--profile", profile, "--target", &target])
         .args(what)
         .arg("--target-dir")
         .arg(&folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .output()
-        .map_err(|error| Error::infrastructure(format!("failed to start cargo: {error}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let (status, said) = run_interruptible(&mut command)?;
+    if !status.success() {
         return Err(Error::infrastructure(format!("failed to build with {profile}:\n{said}")));
     }
     Ok(folder.join(target).join(profile))
+}
+
+/// Runs cargo to its end, or ends it and every compiler it has started when the user stops the run. What it
+/// said on standard error.
+fn run_interruptible(command: &mut Command) -> Result<(ExitStatus, String), Error> {
+    let failed = |error: std::io::Error| Error::infrastructure(format!("cannot run cargo: {error}"));
+    // A file and not a pipe: nothing has to be read while it runs.
+    let mut said = tempfile::tempfile().map_err(failed)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(said.try_clone().map_err(failed)?)
+        .process_group(0);
+    let mut child = command.spawn().map_err(failed)?;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if interrupt::requested() {
+            let group = Pid::from_raw(child.id().cast_signed());
+            let _ = killpg(group, Signal::SIGTERM);
+            let _ = child.wait();
+            return Err(Error::interrupted("stopped while the guest's programs were built"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut text = Vec::new();
+    said.rewind().and_then(|()| said.read_to_end(&mut text)).map_err(failed)?;
+    Ok((status, String::from_utf8_lossy(&text).into_owned()))
 }

@@ -15,6 +15,7 @@ use super::replay::Complaints;
 pub(super) struct BootTrace<'a> {
     pub(super) kernel: u32,
     pub(super) boot: u32,
+    pub(super) shard: u32,
     pub(super) nonce: &'a str,
     pub(super) planned: BTreeSet<&'a str>,
     pub(super) started_at_ms: u64,
@@ -77,12 +78,14 @@ impl<'a> BootTrace<'a> {
     pub(super) fn new(
         kernel: u32,
         record: &Record,
+        shard: u32,
         nonce: &'a str,
         planned: BTreeSet<&'a str>,
     ) -> Self {
         Self {
             kernel,
             boot: record.boot,
+            shard,
             nonce,
             planned,
             started_at_ms: record.at_ms,

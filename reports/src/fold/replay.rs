@@ -59,11 +59,11 @@ impl<'a> KernelTrace<'a> {
 
     /// Takes the next record of this kernel.
     pub(super) fn take(&mut self, record: &'a Record, complaints: &mut Complaints) {
-        if let Seen::BootStarted { nonce, planned } = &record.seen {
-            self.begin(record, nonce, planned, complaints);
+        if let Seen::BootStarted { nonce, planned, shard } = &record.seen {
+            self.begin(record, nonce, planned, *shard, complaints);
             return;
         }
-        let open = self.boots.last_mut().filter(|b| b.boot == record.boot && b.end.is_none());
+        let open = self.boots.iter_mut().rev().find(|b| b.boot == record.boot && b.end.is_none());
         let Some(boot) = open else {
             complaints.of_record(record, "a record of a boot that is not running");
             return;
@@ -85,9 +85,10 @@ impl<'a> KernelTrace<'a> {
         record: &'a Record,
         nonce: &'a str,
         planned: &'a [String],
+        shard: u32,
         complaints: &mut Complaints,
     ) {
-        if self.boots.last().is_some_and(|boot| boot.end.is_none()) {
+        if self.boots.iter().any(|boot| boot.shard == shard && boot.end.is_none()) {
             complaints.of_record(record, "a boot began before the one before it had ended");
         }
         if record.boot as usize != self.boots.len() {
@@ -103,11 +104,17 @@ impl<'a> KernelTrace<'a> {
             if !self.planned.contains(id.as_str()) {
                 complaints.of_record(record, format!("boot plans {id}, which the run does not"));
             }
+            // Machines may run side by side, but never on the same scenario.
+            let running = self.boots.iter().filter(|boot| boot.end.is_none());
+            for other in running.filter(|boot| boot.planned.contains(id.as_str())) {
+                let what = format!("boot plans {id}, which boot {} is running", other.boot);
+                complaints.of_record(record, what);
+            }
             if !ids.insert(id.as_str()) {
                 complaints.of_record(record, format!("boot plans {id} twice"));
             }
         }
-        self.boots.push(BootTrace::new(self.index, record, nonce, ids));
+        self.boots.push(BootTrace::new(self.index, record, shard, nonce, ids));
     }
 }
 
