@@ -82,7 +82,8 @@ fn build_static(profile: &str, folder: &str, what: &[&str]) -> Result<PathBuf, E
 /// Runs cargo to its end, or ends it and every compiler it has started when the user stops the run. What it
 /// said on standard error.
 fn run_interruptible(command: &mut Command) -> Result<(ExitStatus, String), Error> {
-    let failed = |error: std::io::Error| Error::infrastructure(format!("cannot run cargo: {error}"));
+    let failed =
+        |error: std::io::Error| Error::infrastructure(format!("cannot run cargo: {error}"));
     // A file and not a pipe: nothing has to be read while it runs.
     let mut said = tempfile::tempfile().map_err(failed)?;
     command
