@@ -39,8 +39,9 @@ fn block(one: &Surroundings<'_>, named: bool) -> Markup {
         div .environment {
             @if named { h3 { (line(&run.run_id)) } }
             (again(run))
+            // A list for each kernel: what belongs together stays in one row.
+            @for (kernel, guest) in &one.kernels { dl .facts { (kernel_facts(kernel, *guest)) } }
             dl .facts {
-                @for (kernel, guest) in &one.kernels { (kernel_facts(kernel, *guest)) }
                 (fact("Accelerator", html! { (line(&run.accelerator.name)) " " span .dim { (line(&run.accelerator.reason)) } }))
                 (fact("QEMU", html! { (line(&run.qemu.version)) " " span .dim { (line(&run.qemu.origin)) } (hash(run.qemu.sha256.as_deref())) }))
                 (fact("Seed", html! { code { (format!("{:#x}", run.seed)) } }))

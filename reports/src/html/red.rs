@@ -15,11 +15,11 @@ use super::{badge, evidence, expected, units};
 /// Steps shown before the others are left to report.json.
 const STEPS_MAX: usize = 20;
 
-/// Red scenarios of one kernel that one card speaks of: more than one where all say the same and nothing else.
+/// Red scenarios that one card speaks of: more than one where it would say the same of all of them.
 #[derive(Debug)]
 struct Card<'a> {
-    column: usize,
-    scenarios: Vec<&'a ScenarioReport>,
+    /// Columns and scenarios, the one that is shown in full first.
+    members: Vec<(usize, &'a ScenarioReport)>,
 }
 
 /// Every red scenario of the page, and on which card it is.
@@ -38,13 +38,13 @@ impl<'a> Reds<'a> {
                 if !scenario.verdict.is_red() {
                     continue;
                 }
-                match cards.last_mut() {
-                    Some(card) if card.column == column && same(card.scenarios[0], scenario) => {
-                        card.scenarios.push(scenario);
-                    }
-                    _ => cards.push(Card { column, scenarios: vec![scenario] }),
+                let found = cards.iter().position(|card| card.fits(column, scenario));
+                let place = found.unwrap_or(cards.len());
+                match cards.get_mut(place) {
+                    Some(card) => card.members.push((column, scenario)),
+                    None => cards.push(Card { members: vec![(column, scenario)] }),
                 }
-                places.insert((column, index), cards.len());
+                places.insert((column, index), place + 1);
             }
         }
         Self { cards, places }
@@ -61,14 +61,21 @@ impl<'a> Reds<'a> {
     }
 }
 
-/// Whether two say the same, and neither has anything of its own to show.
-fn same(one: &ScenarioReport, other: &ScenarioReport) -> bool {
-    let bare = |s: &ScenarioReport| {
-        s.evidence.is_empty() && s.health.is_empty() && s.last_steps.is_empty()
-    };
-    bare(one)
-        && bare(other)
-        && (one.verdict, one.cause, &one.message) == (other.verdict, other.cause, &other.message)
+impl Card<'_> {
+    /// Whether a scenario says nothing that the card does not say: the same of another kernel, or the same of
+    /// another scenario where neither has anything of its own to show.
+    fn fits(&self, column: usize, scenario: &ScenarioReport) -> bool {
+        let (own_column, own) = self.members[0];
+        let silent = |s: &ScenarioReport| s.evidence.is_empty() && s.health.is_empty();
+        let stepless = |s: &ScenarioReport| s.last_steps.is_empty();
+        let says = |s: &'_ ScenarioReport| (s.verdict, s.cause, s.message.clone());
+        let fits = if own_column == column {
+            stepless(own) && stepless(scenario)
+        } else {
+            own.id == scenario.id && self.members.iter().all(|(_, member)| member.id == own.id)
+        };
+        fits && silent(own) && silent(scenario) && says(own) == says(scenario)
+    }
 }
 
 /// The red scenarios and what went wrong around them; nothing where all is well.
@@ -88,7 +95,7 @@ pub(super) fn section(
             h2 #red-title { "What is red" span .tally { (units::count((reds.count() + around) as u64)) } }
             @for run in runs { (around_them(run.report)) }
             @for (number, card) in (1..).zip(&reds.cards) {
-                (self::card(room, number, card, &columns[card.column]))
+                (self::card(room, number, card, columns))
             }
         }
     }
@@ -114,22 +121,41 @@ fn around_them(report: &Report) -> Markup {
     }
 }
 
-fn card(room: &Room, number: usize, card: &Card<'_>, column: &Column<'_>) -> Markup {
-    let first = card.scenarios[0];
+fn card(room: &Room, number: usize, card: &Card<'_>, columns: &[Column<'_>]) -> Markup {
+    let (_, first) = card.members[0];
+    let alone = card.members.len() == 1;
+    let mut kernels: Vec<usize> = card.members.iter().map(|(column, _)| *column).collect();
+    kernels.dedup();
+    let labels: Vec<&str> = kernels.iter().map(|column| columns[*column].label.as_str()).collect();
     html! {
         article .card.red id={ "red-" (number) } {
             header {
                 span { (badge::with_cause(first)) }
-                span .where { "kernel " (line(&column.label)) }
-                @if let Some(ms) = first.duration_ms { span .where { (units::duration_ms(ms)) } }
-                @if let Some(boot) = first.boot { span .where { "boot " (boot) } }
+                span .where { (if labels.len() == 1 { "kernel " } else { "kernels " }) (line(&labels.join(", "))) }
+                @if let Some(ms) = first.duration_ms.filter(|_| alone) { span .where { (units::duration_ms(ms)) } }
+                @if let Some(boot) = first.boot.filter(|_| alone) { span .where { "boot " (boot) } }
             }
-            @for scenario in &card.scenarios {
-                h3 data-red=(scenario.id) { (scenario.id) }
+            @if card.members.len() == labels.len() {
+                h3 data-red=(first.id) { (first.id) }
+                (contrast(first))
+            } @else {
+                h3 { (units::things(card.members.len() as u64, "scenario")) }
+                (contrast(first))
+                (all_of(card))
             }
-            (contrast(first))
-            @if !first.last_steps.is_empty() { (steps(first)) }
+            @if !first.last_steps.is_empty() { (steps(first, labels.first().copied().filter(|_| !alone))) }
             (evidence::of_scenario(room, first))
+        }
+    }
+}
+
+/// Every scenario of a card that speaks of many.
+fn all_of(card: &Card<'_>) -> Markup {
+    html! {
+        ul .ids {
+            @for (_, scenario) in &card.members {
+                li { code data-red=(scenario.id) { (scenario.id) } }
+            }
         }
     }
 }
@@ -145,11 +171,11 @@ fn contrast(scenario: &ScenarioReport) -> Markup {
     }
 }
 
-fn steps(scenario: &ScenarioReport) -> Markup {
+fn steps(scenario: &ScenarioReport, on: Option<&str>) -> Markup {
     let left_out = scenario.last_steps.len().saturating_sub(STEPS_MAX);
     html! {
         div .steps {
-            h4 { "Last steps" }
+            h4 { "Last steps" @if let Some(kernel) = on { " on " (line(kernel)) } }
             ol {
                 @if left_out > 0 { li .dim { (units::things(left_out as u64, "earlier step")) } }
                 @for step in &scenario.last_steps[left_out..] { li { (line(step)) } }
