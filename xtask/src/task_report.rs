@@ -161,3 +161,76 @@ fn is_perf(path: &Path, text: &str) -> bool {
         _ => text.contains("\"ios_per_sample\"") && !text.contains("\"status_reason\""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages() -> PathBuf {
+        crate::workspace::root().join("reports/tests/pages")
+    }
+
+    #[test]
+    fn a_way_leads_from_one_folder_to_another() {
+        let way = |from: &str, to: &str| way(Path::new(from), Path::new(to));
+        assert_eq!(way("/a/b", "/a/b"), "");
+        assert_eq!(way("/a", "/a/b/c"), "b/c/");
+        assert_eq!(way("/a/x/y", "/a/b"), "../../b/");
+    }
+
+    #[test]
+    fn folders_files_and_folders_of_folders_are_read_once() {
+        let below = load(&[pages().join("performance")]).unwrap();
+        assert_eq!(below.len(), 3);
+        let one = pages().join("one-kernel");
+        let again = load(&[one.clone(), one.join("report.json"), one]).unwrap();
+        assert_eq!(again.len(), 1);
+    }
+
+    #[test]
+    fn whatever_is_no_whole_report_is_refused_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = std::fs::read_to_string(pages().join("one-kernel/report.json")).unwrap();
+        let numbers = std::fs::read_to_string(pages().join("performance/now/perf.json")).unwrap();
+        let other =
+            |text: &str| text.replace("\"schema_version\":\"1.0\"", "\"schema_version\":\"2.0\"");
+        for (name, text, says) in [
+            ("report.json", good[..good.len() / 2].to_owned(), "ends in the middle"),
+            ("perf.json", numbers[..numbers.len() / 2].to_owned(), "ends in the middle"),
+            ("report.json", other(&good), "schema version 2.0"),
+            ("perf.json", other(&numbers), "schema version 2.0"),
+            ("report.json", "{}".to_owned(), "not a report"),
+            (
+                "perf.json",
+                numbers.replace("schema_version", "x"),
+                "does not say its schema version",
+            ),
+            ("report.json", String::new(), "ends in the middle"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let error = load(std::slice::from_ref(&path)).unwrap_err();
+            assert_eq!(error.code, ExitCode::Usage);
+            let line = error.to_string();
+            assert!(line.contains(says) && line.contains(name) && !line.contains('\n'), "{line}");
+        }
+        for missing in [folder.path().join("none"), folder.path().join("none/report.json")] {
+            assert!(load(&[missing]).unwrap_err().to_string().starts_with("cannot read"));
+        }
+        let empty = tempfile::tempdir().unwrap();
+        assert!(load(&[empty.path().to_owned()]).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = std::fs::read(pages().join("one-kernel/report.json")).unwrap();
+        let place = bytes.windows(9).position(|window| window == b"lifecycle").unwrap();
+        bytes[place] = 0xff;
+        let path = folder.path().join("report.json");
+        std::fs::write(&path, bytes).unwrap();
+        let loaded = load(&[path]).unwrap();
+        let page = render(&loaded, &folder.path().join("page.html")).unwrap();
+        assert!(page.contains("\u{fffd}ifecycle"));
+    }
+}

@@ -140,15 +140,16 @@ fn print(
 
 /// What is wrong with the measures of a page.
 fn judge(measured: &Value) -> Vec<String> {
-    let number = |name: &str| measured[name].as_f64().unwrap_or(f64::NAN);
+    // What was not measured is as bad as can be.
+    let number = |name: &str| measured[name].as_f64().unwrap_or(-1.0);
     let list = |name: &str| -> Vec<&str> {
         measured[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
     };
     let mut wrong = Vec::new();
-    if !(number("texts") >= 20.0) {
+    if number("texts") < 20.0 {
         wrong.push(format!("only {} texts are seen", number("texts")));
     }
-    if !(number("scroll_width") <= number("width")) {
+    if number("scroll_width") < 0.0 || number("scroll_width") > number("width") {
         let parts = list("wide").join(", ");
         wrong.push(format!(
             "it is {} px wide on {} px: {parts}",
@@ -221,6 +222,8 @@ mod tests {
             ("script_ran", json!(false)),
             ("focus_shown", json!(false)),
             ("width", Value::Null),
+            ("scroll_width", Value::Null),
+            ("texts", Value::Null),
         ] {
             let mut measured = good();
             measured[name] = value;

@@ -27,7 +27,7 @@ pub struct Artifact {
 #[must_use]
 pub fn find(folder: &Path, base: &str) -> Vec<Artifact> {
     let mut found = Vec::new();
-    look_into(folder, String::new(), LEVELS_MAX, &mut found);
+    look_into(folder, "", LEVELS_MAX, &mut found);
     found.truncate(FILES_MAX);
     let base = utf8_percent_encode(base, PATH).to_string();
     found
@@ -41,7 +41,7 @@ pub fn find(folder: &Path, base: &str) -> Vec<Artifact> {
 }
 
 /// Files first, then folders, each by name.
-fn look_into(folder: &Path, prefix: String, levels: usize, found: &mut Vec<(String, u64)>) {
+fn look_into(folder: &Path, prefix: &str, levels: usize, found: &mut Vec<(String, u64)>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut entries: Vec<_> = entries
         .flatten()
@@ -61,7 +61,7 @@ fn look_into(folder: &Path, prefix: String, levels: usize, found: &mut Vec<(Stri
     }
     for (name, path) in folders {
         if levels > 1 && found.len() < FILES_MAX {
-            look_into(&path, format!("{prefix}{name}/"), levels - 1, found);
+            look_into(&path, &format!("{prefix}{name}/"), levels - 1, found);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where the numbers and verdicts come from, and how to get them again.
 
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 
 use crate::event::GuestFacts;
 use crate::report::{KernelHeader, RunHeader};
@@ -69,7 +69,7 @@ fn again(run: &RunHeader) -> Markup {
     }
 }
 
-fn fact(name: &str, value: Markup) -> Markup {
+fn fact(name: &str, value: impl Render) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 

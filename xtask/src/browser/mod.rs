@@ -19,8 +19,8 @@ const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "goog
 pub(crate) fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let there = |name: &&str| folders.iter().map(|f| f.join(name)).find(|path| is_program(path));
-    NAMES.iter().find_map(|name| there(&name))
+    let there = |name: &str| folders.iter().map(|f| f.join(name)).find(|path| is_program(path));
+    NAMES.into_iter().find_map(there)
 }
 
 fn is_program(path: &Path) -> bool {
