@@ -255,7 +255,7 @@ pub(crate) struct ReportArgs {
     pub(crate) output: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ReportShotsArgs {
     /// What is rendered, as for `report`; default: the pages of the tests, each by itself.
     #[arg(value_name = "DIR_OR_FILE")]

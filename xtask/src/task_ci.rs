@@ -9,7 +9,7 @@ use reports::render;
 use reports::report::{ExitCode, Status};
 use scenarios::catalogue;
 
-use crate::cli::{Accel, CiArgs, MachineArgs};
+use crate::cli::{Accel, CiArgs, MachineArgs, ReportShotsArgs};
 use crate::error::Error;
 use crate::progress::Terminal;
 use crate::run::{Done, Request, run as run_request};
@@ -38,6 +38,9 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode, Error> {
         Some(reason) => println!("ci: miri: SKIPPED: {reason}"),
     }
     step("tidy", &mut failed, || crate::task_tidy::run().map(drop));
+    step("report-shots", &mut failed, || {
+        crate::task_report_shots::run(&ReportShotsArgs::default()).map(drop)
+    });
     if !args.no_vm {
         step("vm-e2e", &mut failed, || end_to_end(args));
         step("natural canary", &mut failed, || natural_canary(args));

@@ -158,6 +158,7 @@ fn judge(measured: &Value) -> Vec<String> {
         ));
     }
     wrong.extend(list("faint").iter().map(|what| format!("too little contrast: {what}")));
+    wrong.extend(list("squeezed").iter().map(|what| format!("too narrow for its text: {what}")));
     wrong.extend(list("loaded").iter().map(|what| format!("it loads {what}")));
     if number("unlabelled") != 0.0 {
         wrong.push(format!("{} parts have no name for a screen reader", number("unlabelled")));
@@ -205,7 +206,8 @@ mod tests {
 
     fn good() -> Value {
         json!({
-            "texts": 100, "scroll_width": 390, "width": 390, "wide": [], "faint": [], "loaded": [],
+            "texts": 100, "scroll_width": 390, "width": 390, "wide": [], "faint": [], "squeezed": [],
+            "loaded": [],
             "unlabelled": 0, "script_ran": true, "focus_shown": true,
         })
     }
@@ -217,6 +219,7 @@ mod tests {
             ("texts", json!(0)),
             ("scroll_width", json!(391)),
             ("faint", json!(["p 2.00"])),
+            ("squeezed", json!(["td.end"])),
             ("loaded", json!(["somewhere"])),
             ("unlabelled", json!(1)),
             ("script_ran", json!(false)),
@@ -233,8 +236,7 @@ mod tests {
 
     #[test]
     fn there_are_pages_to_look_at() {
-        let args = ReportShotsArgs { inputs: vec![], chromium: None, require: false, output: None };
-        for (name, inputs) in pages(&args).unwrap() {
+        for (name, inputs) in pages(&ReportShotsArgs::default()).unwrap() {
             assert!(!task_report::load(&inputs).unwrap().is_empty(), "{name}");
         }
     }

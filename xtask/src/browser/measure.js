@@ -64,6 +64,13 @@
     .slice(0, 5)
     .map(name);
 
+  // Columns so narrow that their text stands upright.
+  const squeezed = [...document.querySelectorAll('td, th, dd, p, li')]
+    .filter((element) => element.checkVisibility() && element.textContent.trim().length > 12)
+    .filter((element) => element.getBoundingClientRect().width < 48 && element.getBoundingClientRect().height > 120)
+    .slice(0, 5)
+    .map(name);
+
   const link = document.querySelector('nav a');
   link?.focus({ focusVisible: true });
   const focused = link ? getComputedStyle(link).outlineStyle : 'none';
@@ -76,6 +83,7 @@
     scroll_width: document.documentElement.scrollWidth,
     width,
     wide,
+    squeezed,
     focus_shown: focused !== 'none',
     loaded: performance.getEntriesByType('resource').map((entry) => entry.name),
     unlabelled: document.querySelectorAll('td > .verdict:empty, svg[role=img]:not([aria-label]), th:not([scope])').length,

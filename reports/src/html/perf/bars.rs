@@ -44,7 +44,7 @@ pub(super) fn figure(common: &Common<'_>, panel: &Panel<'_>) -> Markup {
             }
             svg viewBox={ "0 0 " (WIDTH) " " (px(bottom + AXIS)) } role="img" aria-label=(summary(panel, &servers)) {
                 @for value in ticks(common.ratios.0, common.ratios.1, 5) {
-                    line .grid.rest[value == 1.0] x1=(px(scale.at(value))) x2=(px(scale.at(value))) y1="0" y2=(px(bottom)) {}
+                    line .grid.rest[(value - 1.0).abs() < 1e-9] x1=(px(scale.at(value))) x2=(px(scale.at(value))) y1="0" y2=(px(bottom)) {}
                     text .tick x=(px(scale.at(value))) y=(px(bottom + 14.0)) text-anchor="middle" { (tick(value)) }
                 }
                 @for (number, cell) in cells.iter().enumerate() {
