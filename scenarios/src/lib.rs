@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod command;
 pub mod context;
 pub mod data;
+pub mod errno;
 pub mod kernel;
 pub mod kselftest;
 pub mod lifecycle;

@@ -34,6 +34,8 @@ pub(crate) enum Task {
     Doctor(DoctorArgs),
     /// What continuous integration runs: checks, tests, the end-to-end run, the natural canary.
     Ci(CiArgs),
+    /// What a run has reached of what there is: the driver's error paths, row by row.
+    Coverage(CoverageArgs),
     /// Puts the `ublk` command with its manual pages and completions into one folder, for a package.
     Dist(DistArgs),
     /// Checks the rules of the tree that no compiler checks.
@@ -132,6 +134,28 @@ pub(crate) struct SimpleArgs {
     pub(crate) machine: MachineArgs,
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CoverageOf {
+    /// Rows of the errno map: each way in which the driver answers with an error.
+    Errno,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CoverageArgs {
+    /// What is counted.
+    #[arg(value_enum)]
+    pub(crate) of: CoverageOf,
+    /// A report, or the folder of one; default: the newest in `artifacts`.
+    pub(crate) report: Option<PathBuf>,
+    /// Also rows that are covered, excused or absent.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Every row as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Whose server the kernel's selftests run on.

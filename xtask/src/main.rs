@@ -19,6 +19,7 @@ mod selftest_table;
 mod shard;
 mod task_ci;
 mod task_ci_soundness;
+mod task_coverage;
 mod task_dist;
 mod task_doctor;
 mod task_kselftest;
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
         Task::Kselftest(args) => task_kselftest::run(&args),
         Task::Doctor(args) => task_doctor::run(&args),
         Task::Ci(args) => task_ci::run(&args),
+        Task::Coverage(args) => task_coverage::run(&args),
         Task::Dist(args) => task_dist::run(&args),
         Task::Tidy => task_tidy::run(),
     };

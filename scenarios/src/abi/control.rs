@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reports::event::FailureKind;
 use ublk::raw::{Addr, CharFile, CtrlPayload};
 use ublk::sys::arena::Arena;
-use ublk::uapi::{CtrlOp, DevState, Features, ShmemBufFlags, ShmemBufReg};
+use ublk::uapi::{CtrlOp, DevState, Features, Params, ShmemBufFlags, ShmemBufReg};
 use zerocopy::IntoBytes;
 
 use crate::block::{sysfs_block, wait_until};
@@ -82,7 +82,21 @@ pub(super) fn live(
     context: &mut Context,
     features: Features,
 ) -> Result<(Rig, Arc<CharFile>, Fetcher), Stop> {
-    let mut rig = Rig::ready_with(context, 1, 4, features)?;
+    live_with(context, features, 4, |_| {})
+}
+
+/// A live device with one queue of `depth` tags and a change to its parameters, served from this thread.
+pub(super) fn live_with(
+    context: &mut Context,
+    features: Features,
+    depth: u16,
+    change: impl FnOnce(&mut Params),
+) -> Result<(Rig, Arc<CharFile>, Fetcher), Stop> {
+    let mut rig = Rig::add_with(context, 1, depth, features, |_| {})?;
+    let mut params = rig.basic_params();
+    change(&mut params);
+    let set = rig.set_params_raw(context, &params)?;
+    context.check_result("SET_PARAMS", set, 0)?;
     let file = Arc::new(rig.open(context)?);
     let mut fetcher = Fetcher::new(&rig, &file, 0)?;
     fetcher.fetch_all()?;

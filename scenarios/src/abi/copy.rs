@@ -2,33 +2,50 @@
 //! none is refused.
 
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use reports::event::FailureKind;
-use ublk::raw::CharFile;
-use ublk::uapi::{Features, UserCopyPos};
+use ublk::raw::{Addr, CharFile, RawRing, RawSqe, RingShape};
+use ublk::uapi::{Attrs, Features, UserCopyPos};
 
 use super::buffers::{AT, LEN, check_same, client, content, finish};
-use super::control::{live, tear_down};
-use crate::context::{Context, Stop, errno};
-use crate::rig::{EACCES, EINVAL, Rig, offered};
+use super::commands::flusher;
+use super::control::{live, live_with, tear_down};
+use crate::context::{Context, During, Stop, errno};
+use crate::rig::{EACCES, EINVAL, Rig, arena, offered, only_result};
 use crate::scenario::Scenario;
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
-    id: "abi/user-copy",
-    title: "pread takes a write's bytes and pwrite gives a read's; wrong positions and directions are refused",
-    covers: &[
-        "uc.dead",
-        "uc.nofeature",
-        "uc.qid",
-        "uc.tag",
-        "uc.daemon.notowned",
-        "uc.off",
-        "uc.dir",
-        "uc.integrity.nofeature",
-    ],
-    run: user_copy,
-    ..Scenario::DRIVER
-}];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        id: "abi/user-copy",
+        title: "pread takes a write's bytes and pwrite gives a read's; wrong positions and directions are refused",
+        covers: &[
+            "uc.dead",
+            "uc.nofeature",
+            "uc.qid",
+            "uc.tag",
+            "uc.daemon.notowned",
+            "uc.off",
+            "uc.dir",
+            "uc.integrity.nofeature",
+        ],
+        run: user_copy,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "abi/user-copy-of-nothing",
+        title: "a FLUSH has no bytes for anybody, an idle tag none for another task, and kernel memory is not taken",
+        covers: &[
+            "uc.iter",
+            "uc.daemon.nodata",
+            "uc.other.noreq",
+            "uc.other.noref",
+            "uc.other.nodata",
+        ],
+        run: nothing_to_copy,
+        ..Scenario::DRIVER
+    },
+];
 
 /// The end of a request is a place where 0 bytes are; beyond it is none.
 const END: u32 = LEN as u32;
@@ -113,4 +130,50 @@ fn user_copy(context: &mut Context) -> Result<String, Stop> {
     check_same(context, &back, &sent)?;
     tear_down(context, rig, file, fetcher)?;
     Ok(format!("{LEN} bytes out and in; 9 wrong positions"))
+}
+
+/// pread from a task that serves no tag.
+fn read_by_a_stranger(file: &CharFile, position: UserCopyPos) -> Result<i32, Stop> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| read(file, position, &mut [0; 512]));
+        thread.join().map_err(|_| Stop::error("the other task panicked"))
+    })
+}
+
+fn nothing_to_copy(context: &mut Context) -> Result<String, Stop> {
+    const DEPTH: u16 = 64;
+    offered(Features::USER_COPY)?;
+    let (rig, file, mut fetcher) = live_with(context, Features::USER_COPY, DEPTH, |params| {
+        params.basic.attrs |= Attrs::VOLATILE_CACHE;
+    })?;
+    let flush = flusher(context, &rig);
+    let tag = fetcher.next_request(context, u64::MAX)?;
+    let owner = read(&file, place(tag, 0), &mut [0; 512]);
+    context.check_result("pread of a FLUSH by its owner", owner, -EINVAL)?;
+    let stranger = read_by_a_stranger(&file, place(tag, 0))?;
+    context.check_result("pread of a FLUSH by another task", stranger, -EINVAL)?;
+    // Some of them were used by the look for partitions, most of them never.
+    for idle in (0..DEPTH).filter(|other| *other != tag) {
+        let stranger = read_by_a_stranger(&file, place(idle, 0))?;
+        context.check_result(format_args!("pread of idle tag {idle}"), stranger, -EINVAL)?;
+    }
+    fetcher.commit(tag, 0)?;
+    let flushed = flush.join().map_err(|_| Stop::error("the client panicked"))?;
+    context.check(FailureKind::Operation, format_args!("FLUSH: {flushed:?}"), flushed.is_ok())?;
+
+    let memory = arena(4096)?;
+    let mut ring = RawRing::new(RingShape::default()).during("make a ring")?;
+    ring.register_sparse_buffers(1).during("make a buffer table")?;
+    ring.register_arena(0, &memory).during("register memory")?;
+    let node = Arc::new(file.file().try_clone().during("duplicate the descriptor")?);
+    let position = place(0, 0).encode().ok_or_else(|| Stop::error("no position"))?;
+    let fixed =
+        RawSqe::read_fixed(&node, position, 512).buf_index(0).fixed_addr(Addr::Arena(&memory, 0));
+    let refused = only_result(context, &mut ring, &fixed)?;
+    context.check_result("READ_FIXED of the char device", refused, -EACCES)?;
+    drop(ring);
+    drop(fixed);
+    drop(node);
+    tear_down(context, rig, file, fetcher)?;
+    Ok(format!("{DEPTH} tags"))
 }

@@ -6,16 +6,19 @@
 
 mod batch;
 mod buffers;
+mod commands;
 mod control;
 mod copy;
 pub mod coverage;
 mod flags;
 mod info;
+mod limits;
 mod options;
 mod refused;
 mod shared;
 mod sysfs;
 mod user;
+mod zones;
 
 use crate::Scenario;
 
@@ -26,9 +29,12 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     control::SCENARIOS,
     buffers::SCENARIOS,
     copy::SCENARIOS,
+    commands::SCENARIOS,
     batch::SCENARIOS,
+    limits::SCENARIOS,
     options::SCENARIOS,
     refused::SCENARIOS,
     shared::SCENARIOS,
     sysfs::SCENARIOS,
+    zones::SCENARIOS,
 ];

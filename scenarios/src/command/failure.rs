@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         id: "command/daemon-failure-is-the-parents",
         title: "a taken id, a size too small and a missing file end the parent with the child's reason and code",
-        covers: &["cli.daemon", "S10", "add.exist"],
+        covers: &["cli.daemon", "S10", "add.id.exists"],
         run: failures,
         ..Scenario::SERVER
     },

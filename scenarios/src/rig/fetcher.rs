@@ -158,6 +158,14 @@ impl Fetcher {
         Ok(self.only_completion(context, what)?.res)
     }
 
+    /// Sends a command of the caller's making as the server of its tag, whose number it carries.
+    ///
+    /// # Errors
+    /// When it cannot be submitted.
+    pub fn send_as_server(&mut self, sqe: &RawSqe) -> Result<(), Stop> {
+        self.send(sqe)
+    }
+
     fn send(&mut self, sqe: &RawSqe) -> Result<(), Stop> {
         self.ring.push(sqe).during("push an I/O command")?;
         self.ring.submit().during("submit an I/O command")?;
