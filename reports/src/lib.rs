@@ -10,6 +10,7 @@ pub mod budget;
 pub mod event;
 mod fold;
 pub mod gate;
+pub mod html;
 pub mod perf;
 pub mod plan;
 pub mod render;
@@ -23,4 +24,6 @@ mod text;
 pub use fold::{KernelInput, RunInput, fold, remaining};
 pub use report::{ExitCode, Report, Status};
 pub use schema::{baseline_schema, perf_schema, schema};
-pub use store::{LoadError, WriteError, load, parse_events, parse_report, write_all};
+pub use store::{
+    LoadError, WriteError, load, parse_events, parse_report, write_all, write_file, write_html,
+};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::event::Record;
+use crate::html;
 use crate::render;
 use crate::report::{Report, SCHEMA_VERSION};
 
@@ -76,8 +77,8 @@ pub enum LoadError {
     },
 }
 
-/// Writes `events.jsonl`, `report.json`, `junit.xml` and `ktap.txt` into `dir`, which is made where it is
-/// missing. Returns their paths in that order.
+/// Writes `events.jsonl`, `report.json`, `junit.xml`, `ktap.txt` and `report.html` into `dir`, which is made
+/// where it is missing. Returns their paths in that order.
 ///
 /// # Errors
 ///
@@ -95,7 +96,23 @@ pub fn write_all(
         ("junit.xml", render::junit(report).map_err(|e| broken("junit.xml")(e.to_string()))?),
         ("ktap.txt", render::ktap(report)),
     ];
-    files.into_iter().map(|(name, text)| replace(&dir.join(name), text.as_bytes())).collect()
+    let mut paths = files
+        .into_iter()
+        .map(|(name, text)| write_file(&dir.join(name), text.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Last, because it links to what lies beside it.
+    paths.push(write_html(dir, html::Document::Run(report))?);
+    Ok(paths)
+}
+
+/// Writes `report.html` of one report into the folder of its other files. Returns its path.
+///
+/// # Errors
+///
+/// [`WriteError::Io`]; a page that was there before is then still whole.
+pub fn write_html(dir: &Path, document: html::Document<'_>) -> Result<PathBuf, WriteError> {
+    let source = html::Source { document, artifacts: html::artifacts(dir, "") };
+    write_file(&dir.join("report.html"), html::page(&[source]).as_bytes())
 }
 
 /// Reads a `report.json`.
@@ -162,8 +179,12 @@ fn json(report: &Report) -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(report)? + "\n")
 }
 
-/// Puts `bytes` where `path` says, in one step.
-fn replace(path: &Path, bytes: &[u8]) -> Result<PathBuf, WriteError> {
+/// Puts `bytes` where `path` says, in one step. Returns the path.
+///
+/// # Errors
+///
+/// [`WriteError::Io`]; a file that was there before is then still whole.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<PathBuf, WriteError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = path.with_file_name(name);

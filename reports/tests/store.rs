@@ -32,13 +32,13 @@ fn what_is_written_comes_back() {
         let paths = write_all(&folder.0, &report, &stream.records).unwrap();
         let names: Vec<_> =
             paths.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["events.jsonl", "report.json", "junit.xml", "ktap.txt"]);
+        assert_eq!(names, ["events.jsonl", "report.json", "junit.xml", "ktap.txt", "report.html"]);
     }
     assert_eq!(load(&folder.0.join("report.json")).unwrap(), report);
     let events = std::fs::read_to_string(folder.0.join("events.jsonl")).unwrap();
     assert_eq!(parse_events(&events).unwrap(), stream.records);
     let files = std::fs::read_dir(&folder.0).unwrap().count();
-    assert_eq!(files, 4, "something is left beside the files");
+    assert_eq!(files, 5, "something is left beside the files");
 }
 
 #[test]

@@ -25,6 +25,10 @@ pub(crate) enum Task {
     VmPerf(PerfArgs),
     /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
     Gate(GateArgs),
+    /// Renders one or many reports into one page; other commits become its history.
+    Report(ReportArgs),
+    /// Looks at report.html in headless Chromium: light, dark, on a desk, on a phone, printed.
+    ReportShots(ReportShotsArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
     VmShell(ShellArgs),
     /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
@@ -412,6 +416,32 @@ impl GateArgs {
             sources: sources.clone(),
         }
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A report.json or perf.json, a folder that holds them, or a folder of such folders.
+    #[arg(value_name = "DIR_OR_FILE", required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Where the page goes; default `report.html` beside a single input, else in this folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ReportShotsArgs {
+    /// What is rendered, as for `report`; default: the pages of the tests, each by itself.
+    #[arg(value_name = "DIR_OR_FILE")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// A Chromium of your own; else `chromium`, `chromium-browser` or `google-chrome` of the PATH.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) chromium: Option<PathBuf>,
+    /// Fails where there is no Chromium, instead of saying so and passing.
+    #[arg(long)]
+    pub(crate) require: bool,
+    /// Folder for the pictures; default `artifacts/shots` in the workspace.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

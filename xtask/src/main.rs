@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+mod browser;
 mod cli;
 mod console;
 mod environment;
@@ -24,6 +25,8 @@ mod task_dist;
 mod task_doctor;
 mod task_gate;
 mod task_kselftest;
+mod task_report;
+mod task_report_shots;
 mod task_tidy;
 mod task_vm_debug;
 mod task_vm_e2e;
@@ -43,6 +46,8 @@ fn main() -> std::process::ExitCode {
         Task::VmSimpleE2e(args) => task_vm_e2e::simple(&args),
         Task::VmPerf(args) => task_vm_perf::run(&args),
         Task::Gate(args) => task_gate::run(&args),
+        Task::Report(args) => task_report::run(&args),
+        Task::ReportShots(args) => task_report_shots::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
         Task::Kselftest(args) => task_kselftest::run(&args),

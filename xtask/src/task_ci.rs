@@ -10,7 +10,7 @@ use reports::render::{self, Palette};
 use reports::report::{ExitCode, Status};
 use scenarios::catalogue;
 
-use crate::cli::{Accel, CiArgs, GateArgs, MachineArgs};
+use crate::cli::{Accel, CiArgs, GateArgs, MachineArgs, ReportShotsArgs};
 use crate::error::Error;
 use crate::progress::Terminal;
 use crate::run::{Done, Request, run as run_request};
@@ -41,6 +41,9 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode, Error> {
         Some(reason) => println!("ci: miri: SKIPPED: {reason}"),
     }
     step("tidy", &mut failed, || crate::task_tidy::run().map(drop));
+    step("report-shots", &mut failed, || {
+        crate::task_report_shots::run(&ReportShotsArgs::default()).map(drop)
+    });
     if !args.no_vm {
         step("vm-e2e", &mut failed, || end_to_end(args));
         step("gate", &mut failed, || gate(args));

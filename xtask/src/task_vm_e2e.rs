@@ -76,7 +76,8 @@ pub(crate) fn show(done: &Done, json: bool) -> Result<(), Error> {
     Ok(())
 }
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
+    ("report.html", "for a browser: one page, complete"),
     ("report.json", "everything, with a schema"),
     ("junit.xml", "for CI"),
     ("ktap.txt", "for kernel people"),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::Rng;
+use reports::html::Document;
 use reports::perf::{PerfReport, bencher, github, markdown, terminal};
 use reports::render::Palette;
 use reports::report::ExitCode;
@@ -141,7 +142,8 @@ fn write(folder: &Path, report: &PerfReport) -> Result<(), Error> {
             Error::infrastructure(format!("cannot write {}: {error}", path.display()))
         })?;
     }
-    Ok(())
+    let page = reports::write_html(folder, Document::Perf(report));
+    page.map(drop).map_err(Error::infrastructure)
 }
 
 fn show(report: &PerfReport, folder: &Path, json: bool) -> Result<(), Error> {
@@ -152,6 +154,7 @@ fn show(report: &PerfReport, folder: &Path, json: bool) -> Result<(), Error> {
     }
     anstream::println!("{}", terminal(report, Palette::ansi()));
     anstream::println!("reports: {}", folder.display());
+    anstream::println!("  report.html   for a browser: one page, complete");
     anstream::println!("  perf.json     every sample, median, ratio and count");
     anstream::println!("  perf.md       these tables in Markdown");
     Ok(())

@@ -8,7 +8,7 @@ mod ktap;
 mod markdown;
 mod palette;
 mod terminal;
-mod words;
+pub(crate) mod words;
 
 pub use junit::{JunitError, junit};
 pub use ktap::ktap;

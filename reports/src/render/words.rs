@@ -31,13 +31,13 @@ pub(super) fn kernel(kernel: &KernelReport) -> String {
 }
 
 /// `kernel 0 boot 1 at 1234 ms: ...`.
-pub(super) fn violation(violation: &Violation) -> String {
+pub(crate) fn violation(violation: &Violation) -> String {
     let Violation { kernel, boot, at_ms, what } = violation;
     format!("kernel {kernel} boot {boot} at {at_ms} ms: {what}")
 }
 
 /// `7.3 boot 1: ...`.
-pub(super) fn run_error(report: &Report, error: &RunError) -> String {
+pub(crate) fn run_error(report: &Report, error: &RunError) -> String {
     let spec = error
         .kernel
         .and_then(|index| report.kernels.get(index as usize))
