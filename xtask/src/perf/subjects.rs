@@ -234,17 +234,15 @@ pub(crate) struct Recovery {
     pub(crate) take_over: Vec<String>,
 }
 
-/// That of a subject; libublk's example cannot.
+/// That of our null target; none of anybody else.
 pub(crate) fn recovery(subject: &Subject) -> Option<Recovery> {
     let Launch::Server { argv, .. } = &subject.launch else { return None };
-    let program = argv.first()?;
-    let (add, take_over) = match subject.name.as_str() {
-        "kublk" => ("-r 1", format!("{program} recover -t null -n {ID}")),
-        _ if subject.role == Role::Ours => {
-            ("--recovery plain", format!("{program} recover {ID} null --untouched --size 1G"))
-        }
-        _ => return None,
-    };
+    // The other targets would have to be given back what they served; kublk's recovery is not understood yet.
+    if subject.name != "ublk" {
+        return None;
+    }
+    let add = "--recovery plain";
+    let take_over = format!("{} recover {ID} null --untouched --size 1G", argv.first()?);
     let words = |text: &str| text.split(' ').map(str::to_owned).collect();
     Some(Recovery { add: words(add), take_over: words(&take_over) })
 }
