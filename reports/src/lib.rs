@@ -23,7 +23,7 @@ mod text;
 
 pub use fold::{KernelInput, RunInput, fold, remaining};
 pub use report::{ExitCode, Report, Status};
-pub use schema::{perf_schema, schema};
+pub use schema::{baseline_schema, perf_schema, schema};
 pub use store::{
     LoadError, WriteError, load, parse_events, parse_report, write_all, write_file, write_html,
 };

@@ -1,9 +1,10 @@
-//! The JSON Schemas of `report.json` and `perf.json`, made from the types so that the two cannot disagree.
+//! The JSON Schemas of `report.json`, `perf.json` and a gate's baseline, made from the types so that the two cannot disagree.
 //!
 //! Copies are kept in `schema/` for readers in other languages; a test holds them to the types.
 
 use schemars::Schema;
 
+use crate::gate::Baseline;
 use crate::perf::PerfReport;
 use crate::report::Report;
 
@@ -17,6 +18,12 @@ pub fn schema() -> String {
 #[must_use]
 pub fn perf_schema() -> String {
     text(&schemars::schema_for!(PerfReport))
+}
+
+/// The JSON Schema of a baseline in `reports/baselines`, pretty-printed, with a final newline.
+#[must_use]
+pub fn baseline_schema() -> String {
+    text(&schemars::schema_for!(Baseline))
 }
 
 fn text(schema: &Schema) -> String {

@@ -41,6 +41,7 @@ fn visit(subject: usize, count: bool) -> Visit {
         job_file: (!count).then(job),
         count: count.then(|| CountRequest { jobs: vec![(CELL, job())], idle_ms: 2000 }),
         depth: 128,
+        recover_argv: None,
     }
 }
 
@@ -56,6 +57,7 @@ fn plan() -> PerfPlan {
             visit(0, false),
             visit(0, true),
         ],
+        benches: Vec::new(),
     }
 }
 
@@ -112,6 +114,7 @@ fn report_of(lines: &[String]) -> PerfReport {
         cells: &[CELL],
         plan: &plan(),
         lines,
+        host_benches: Vec::new(),
         host_errors: Vec::new(),
     })
 }

@@ -16,6 +16,7 @@ const UPDATE: &str = "REPORTS_UPDATE_SCHEMA";
 #[rstest]
 #[case("report.schema.json", reports::schema())]
 #[case("perf.schema.json", reports::perf_schema())]
+#[case("baseline.schema.json", reports::baseline_schema())]
 fn the_schema_in_the_repository_is_the_one_of_the_types(#[case] name: &str, #[case] made: String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name);
     if std::env::var_os(UPDATE).is_some() {
@@ -37,6 +38,21 @@ fn a_report_fits_the_schema_and_comes_back(
     let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:#?}");
     assert_eq!(reports::parse_report(&text).unwrap(), report);
+}
+
+#[test]
+fn every_baseline_in_the_repository_is_one() {
+    let schema = serde_json::from_str(&reports::baseline_schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines");
+    let paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        let baseline = reports::gate::Baseline::parse(&text).unwrap();
+        assert!(baseline.acceptances.iter().all(|acceptance| !acceptance.reason.is_empty()));
+        assert!(validator.is_valid(&serde_json::from_str(&text).unwrap()), "{}", path.display());
+    }
 }
 
 #[test]

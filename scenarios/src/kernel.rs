@@ -38,6 +38,13 @@ impl KernelRelease {
         (self.major, self.minor) == (major, minor)
     }
 
+    /// Where it is written down that this kernel prints a splat with the first pages that are registered in a ring since
+    /// boot, whatever is done with them. For [`Scenario::known_bug`](crate::Scenario).
+    #[must_use]
+    pub fn page_registration_bug(self) -> Option<&'static str> {
+        self.is_series(7, 2).then_some("docs/kernel-facts.md, registered pages on 7.2")
+    }
+
     /// Whether this kernel has a change that came with 7.0 and with the stable release `patch` of 6.12,
     /// and not with the series between them.
     #[must_use]

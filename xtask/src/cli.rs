@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use reports::perf::BLOCK_BYTES;
 
 /// Boots real kernels and proves a ublk device on them, end to end.
 #[derive(Debug, Parser)]
@@ -26,6 +27,8 @@ pub(crate) enum Task {
     Report(ReportArgs),
     /// Looks at report.html in headless Chromium: light, dark, on a desk, on a phone, printed.
     ReportShots(ReportShotsArgs),
+    /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
+    Gate(GateArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
     VmShell(ShellArgs),
     /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
@@ -238,21 +241,42 @@ pub(crate) struct PerfArgs {
     /// I/Os in flight; one column of the table each.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 128], value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) depths: Vec<u16>,
+    /// Length of an I/O in bytes; one column of the table each.
+    #[arg(long, value_delimiter = ',', default_values_t = [BLOCK_BYTES], value_parser = block_bytes)]
+    pub(crate) block_bytes: Vec<u32>,
+    /// What our server serves; peers serve their null target, and are compared with ours of it.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [PerfTarget::Null])]
+    pub(crate) targets: Vec<PerfTarget>,
+    /// Data modes; all of them unless given.
+    #[arg(long, value_name = "MODE", value_delimiter = ',')]
+    pub(crate) modes: Vec<String>,
     /// Queues of each device, CPUs of the guest, and jobs that share the I/Os in flight.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(crate) queues: u16,
     /// What time is made of.
     #[arg(long, value_enum, default_value_t = PerfClock::Instructions)]
     pub(crate) clock: PerfClock,
+    /// Writes the IOPS for github-action-benchmark (`customBiggerIsBetter`) into this file, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_github: Option<PathBuf>,
+    /// Writes the numbers in the Bencher Metric Format into this file, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_bencher: Option<PathBuf>,
     /// Another build of `ublk`, statically linked, to compare with as `other`.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) other: Option<PathBuf>,
     /// Leaves the counting of system calls and allocations out.
     #[arg(long)]
     pub(crate) no_count: bool,
-    /// Leaves the start-up times out.
+    /// Leaves the times of start and stop, and memory by depth, out.
     #[arg(long)]
     pub(crate) no_start_up: bool,
+    /// Kills a server of each kind, too, and takes the time until the next one serves its device.
+    #[arg(long)]
+    pub(crate) recovery: bool,
+    /// Runs the criterion benches, too, in the guest and on the host.
+    #[arg(long)]
+    pub(crate) benches: bool,
     /// Seed of the order of visits; printed in the report.
     #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,
@@ -267,6 +291,131 @@ pub(crate) struct PerfArgs {
     pub(crate) memory_mib: u32,
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+}
+
+/// What our server serves while it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PerfTarget {
+    /// Nothing: what serving costs by itself.
+    Null,
+    /// Memory of the server.
+    Ram,
+    /// A file in tmpfs, as the loop device's.
+    File,
+}
+
+fn block_bytes(text: &str) -> Result<u32, String> {
+    let bytes: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    let fits = (512..=1 << 20).contains(&bytes) && bytes.is_multiple_of(512);
+    if fits { Ok(bytes) } else { Err("a block is 512 to 1048576 bytes, in steps of 512".into()) }
+}
+
+impl PerfClock {
+    /// As reports and baselines name it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Wall => "wall",
+        }
+    }
+
+    /// Only emulation counts instructions.
+    pub(crate) const fn accel(self) -> Accel {
+        match self {
+            Self::Instructions => Accel::Tcg,
+            Self::Wall => Accel::Auto,
+        }
+    }
+}
+
+/// A regression made on purpose, in a copy of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Plant {
+    /// Some 200 instructions for each I/O.
+    Delay,
+    /// One more `io_uring_enter` for each I/O.
+    Enter,
+    /// One allocation for each I/O.
+    Allocation,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GateArgs {
+    /// The baseline; default `reports/baselines/<clock>.json`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Judges this `perf.json` instead of measuring; given again, the next one is the run that escalates or
+    /// confirms. Repeatable.
+    #[arg(long = "report", value_name = "FILE", conflicts_with_all = ["base", "base_program", "plant"])]
+    pub(crate) reports: Vec<PathBuf>,
+    /// Measures the tree of this revision in the same machines and compares with it instead of with stored
+    /// numbers; the only way by the wall clock.
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) base: Option<String>,
+    /// The same with a statically linked build of `ublk`.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "base")]
+    pub(crate) base_program: Option<PathBuf>,
+    /// What time is made of.
+    #[arg(long, value_enum, default_value_t = PerfClock::Instructions)]
+    pub(crate) clock: PerfClock,
+    /// Kernel, as for `vm-e2e`; default the baseline's, and `newest` without one.
+    #[arg(long, value_name = "KERNEL")]
+    pub(crate) kernel: Option<String>,
+    /// Samples of each cell before the first decision; default 1 under the instruction clock, whose samples agree
+    /// to the grain of fio's own, and 8 rounds by the wall clock.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) repetitions: Option<u32>,
+    /// I/Os of each sample; default the baseline's, and 40000 without one.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1000..=10_000_000))]
+    pub(crate) ios: Option<u64>,
+    /// Makes what is measured the new baseline, instead of judging it.
+    #[arg(long, requires = "reason")]
+    pub(crate) accept: bool,
+    /// Why the baseline may move; kept in it.
+    #[arg(long, value_name = "TEXT", requires = "accept")]
+    pub(crate) reason: Option<String>,
+    /// Plants a regression in a copy of this tree and gates that: it has to end with 1.
+    #[arg(long, value_enum, conflicts_with = "accept")]
+    pub(crate) plant: Option<Plant>,
+    /// Seed of the order of visits and of the intervals; printed with the verdict.
+    #[arg(long, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+    /// Prints the decision as JSON on standard output instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Folder for the reports; default `artifacts/<time>` in the workspace.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Memory of the guest in MiB.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(512..=65536))]
+    pub(crate) memory_mib: u32,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+impl GateArgs {
+    /// What continuous integration asks for: this tree against the committed baseline, everything else as
+    /// it is without options.
+    pub(crate) fn of_ci(sources: &SourceArgs) -> Self {
+        Self {
+            baseline: None,
+            reports: Vec::new(),
+            base: None,
+            base_program: None,
+            clock: PerfClock::Instructions,
+            kernel: None,
+            repetitions: None,
+            ios: None,
+            accept: false,
+            reason: None,
+            plant: None,
+            seed: None,
+            json: false,
+            output: None,
+            memory_mib: 1024,
+            sources: sources.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -33,4 +33,14 @@ impl Error {
     pub(crate) fn failed(message: impl Display) -> Self {
         Self { code: ExitCode::Failed, message: message.to_string() }
     }
+
+    /// Nothing is known to be wrong, and it cannot be said that nothing is.
+    pub(crate) fn inconclusive(message: impl Display) -> Self {
+        Self { code: ExitCode::Inconclusive, message: message.to_string() }
+    }
+
+    /// Input that a gate does not make a number of.
+    pub(crate) fn refused(refusal: &reports::gate::Refusal) -> Self {
+        Self { code: refusal.exit_code(), message: refusal.to_string() }
+    }
 }

@@ -8,6 +8,7 @@ mod cli;
 mod console;
 mod environment;
 mod error;
+mod gate;
 mod interrupt;
 mod perf;
 mod prepare;
@@ -22,6 +23,7 @@ mod task_ci_soundness;
 mod task_coverage;
 mod task_dist;
 mod task_doctor;
+mod task_gate;
 mod task_kselftest;
 mod task_report;
 mod task_report_shots;
@@ -45,6 +47,7 @@ fn main() -> std::process::ExitCode {
         Task::VmPerf(args) => task_vm_perf::run(&args),
         Task::Report(args) => task_report::run(&args),
         Task::ReportShots(args) => task_report_shots::run(&args),
+        Task::Gate(args) => task_gate::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
         Task::Kselftest(args) => task_kselftest::run(&args),

@@ -23,7 +23,7 @@ use crate::workspace::{self, GuestPrograms};
 /// Loaded before the agent starts, on every kernel.
 const MODULES_AT_BOOT: &[&str] = &["virtio_pci", "virtio_console", "ublk_drv"];
 /// In the image where the kernel has them; loaded by the scenario that needs one.
-const MODULES_ON_DEMAND: &[&str] = &["null_blk", "ext4", "loop", "btrfs"];
+const MODULES_ON_DEMAND: &[&str] = &["null_blk", "ext4", "loop", "btrfs", "crc32c_cryptoapi"];
 
 /// The tools of this run.
 pub(crate) struct Workshop {

@@ -4,17 +4,18 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
+use reports::gate::GateStatus;
 use reports::plan::DebugOptions;
-use reports::render;
+use reports::render::{self, Palette};
 use reports::report::{ExitCode, Status};
 use scenarios::catalogue;
 
-use crate::cli::{Accel, CiArgs, MachineArgs, ReportShotsArgs};
+use crate::cli::{Accel, CiArgs, GateArgs, MachineArgs, ReportShotsArgs};
 use crate::error::Error;
 use crate::progress::Terminal;
 use crate::run::{Done, Request, run as run_request};
 use crate::task_vm_e2e::{show, shows_crash};
-use crate::{task_ci_soundness, workspace};
+use crate::{task_ci_soundness, task_gate, workspace};
 
 /// The kernels that every change is proven on: the oldest supported series and the newest there is.
 const KERNELS: [&str; 2] = ["6.12", "newest"];
@@ -22,6 +23,8 @@ const KERNELS: [&str; 2] = ["6.12", "newest"];
 const OOPSING: &str = "6.18.5";
 /// The same series with the fix: the run of it has to be green.
 const REPAIRED: &str = "6.18.9";
+/// Any will do; one and the same makes two runs of CI the same run.
+const GATE_SEED: u64 = 1;
 
 pub(crate) fn run(args: &CiArgs) -> Result<ExitCode, Error> {
     let mut failed = Vec::new();
@@ -43,6 +46,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode, Error> {
     });
     if !args.no_vm {
         step("vm-e2e", &mut failed, || end_to_end(args));
+        step("gate", &mut failed, || gate(args));
         step("natural canary", &mut failed, || natural_canary(args));
     }
     if failed.is_empty() {
@@ -106,23 +110,46 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
 fn end_to_end(args: &CiArgs) -> Result<(), Error> {
     let done = run_on(args, &KERNELS, &[])?;
     show(&done, false)?;
-    summary(&done)?;
+    summary(&render::markdown(&done.report))?;
     match done.report.status() {
         Status::Passed => Ok(()),
         _ => Err(Error::failed(&done.report.status_reason)),
     }
 }
 
-/// Appends the table to the job summary where a GitHub workflow offers one.
-fn summary(done: &Done) -> Result<(), Error> {
+/// Appends a table to the job summary where a GitHub workflow offers one.
+fn summary(markdown: &str) -> Result<(), Error> {
     let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") else { return Ok(()) };
     let mut file = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
         .open(&path)
         .map_err(Error::infrastructure)?;
-    std::io::Write::write_all(&mut file, render::markdown(&done.report).as_bytes())
-        .map_err(Error::infrastructure)
+    std::io::Write::write_all(&mut file, markdown.as_bytes()).map_err(Error::infrastructure)
+}
+
+/// Under the instruction clock, against the committed baseline. A regression is red. What cannot be told is
+/// said and is not: a machine with another kernel or compiler than the baseline's has done nothing wrong.
+fn gate(args: &CiArgs) -> Result<(), Error> {
+    let decided = task_gate::decide(&GateArgs::of_ci(&args.sources), GATE_SEED);
+    let decision = match decided {
+        Ok(decision) => decision,
+        Err(error) if error.code == ExitCode::Inconclusive => {
+            println!("ci: gate: INCONCLUSIVE: {error}");
+            return summary(&format!("gate: inconclusive: {error}\n"));
+        }
+        Err(error) => return Err(error),
+    };
+    anstream::print!("{}", reports::gate::terminal(&decision, Palette::ansi()));
+    summary(&reports::gate::markdown(&decision))?;
+    match decision.status {
+        GateStatus::Passed => Ok(()),
+        GateStatus::Inconclusive | GateStatus::NoisyHost => {
+            println!("ci: gate: INCONCLUSIVE: {}", decision.reason);
+            Ok(())
+        }
+        GateStatus::Regressed => Err(Error::failed(decision.reason)),
+    }
 }
 
 /// The harness must see a kernel that is really broken, and must not accuse the one that is repaired.

@@ -20,6 +20,7 @@ const MIRI_TESTS: &[&str] = &[
     "queue::mode_tests",
     "queue::task",
     "queue::tests",
+    "testing::hint_tests",
     "testing::tests",
     "uapi::batch",
     "uapi::flags",

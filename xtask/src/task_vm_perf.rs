@@ -1,84 +1,68 @@
 //! `vm-perf`: our server and its peers under the instruction clock, in one machine, as one table.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::Rng;
 use reports::html::Document;
-use reports::perf::{HostLoad, PerfInput, PerfReport, fold, markdown, terminal};
+use reports::perf::{PerfReport, bencher, github, markdown, terminal};
 use reports::render::Palette;
-use reports::report::{ExitCode, RunHeader};
-use vmimage::machine::Clock;
+use reports::report::ExitCode;
 
-use crate::cli::{Accel, PerfArgs, PerfClock};
+use crate::cli::PerfArgs;
 use crate::error::Error;
-use crate::perf::layout::{Extent, cells, plan};
+use crate::perf::benches;
+use crate::perf::layout::{Extent, Order, cells};
 use crate::perf::libublk;
-use crate::perf::machine::PerfMachine;
+use crate::perf::measure::Bench;
 use crate::perf::subjects::{self, Programs};
-use crate::prepare::{Emulator, Workshop, cache_dir};
+use crate::prepare::{Workshop, cache_dir};
 use crate::progress::Terminal;
 use crate::{environment, interrupt, workspace};
 
 pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     let progress = Arc::new(Terminal::new());
-    let started_at_unix_ms = environment::unix_ms();
-    let run_id = format!("perf-{started_at_unix_ms}");
+    let run_id = format!("perf-{}", environment::unix_ms());
     let folder = match &args.output {
         Some(path) => path.clone(),
         None => workspace::root().join("artifacts").join(&run_id),
     };
     let mut workshop = Workshop::open(&args.sources, &progress)?;
-    let (clock, accel) = match args.clock {
-        PerfClock::Instructions => (Clock::Instructions, Accel::Tcg),
-        PerfClock::Wall => (Clock::Wall, Accel::Auto),
-    };
-    let emulator = workshop.emulator(accel)?;
+    let emulator = workshop.emulator(args.clock.accel())?;
     let programs = programs(&mut workshop, args, &progress)?;
     workshop.add_guest_files(programs.guest_files());
+    let benches = if args.benches {
+        progress.doing("build: the criterion benches");
+        Some(benches::build()?)
+    } else {
+        None
+    };
+    workshop.add_guest_files(benches.iter().map(|program| benches::guest_file(program)).collect());
     let ready = workshop.kernel(&args.kernel)?;
-    let subjects = chosen(subjects::all(&programs, args.queues), &args.filters)?;
+    let subjects = chosen(subjects::all(&programs, &args.targets, args.queues), args)?;
     let seed = args.seed.unwrap_or_else(|| rand::rng().random());
     let extent = Extent {
-        repetitions: args.repetitions,
+        order: Order::Shuffled { repetitions: args.repetitions },
         ios: args.ios,
         count: !args.no_count,
         start_up: !args.no_start_up,
+        recovery: args.recovery,
         seed,
     };
-    let cells = cells(&args.depths, args.queues);
-    let nonce = format!("{:032x}", rand::rng().random::<u128>());
-    let plan = plan(subjects, &cells, &extent, nonce).map_err(Error::infrastructure)?;
-    let machine = PerfMachine {
+    let cells = cells(&args.depths, &args.block_bytes, args.queues);
+    let bench = Bench {
         emulator: &emulator,
         ready: &ready,
-        clock,
-        cpus: u32::from(args.queues),
+        clock: args.clock,
+        cpus: args.queues,
         memory_mib: args.memory_mib,
-        run_dir: &folder.join("machine"),
+        run_id: &run_id,
+        benches: benches.as_deref(),
+        progress: &progress,
     };
-    let load_before = environment::load();
-    let said = machine.run(&plan, &progress)?;
-    progress.clear();
-    let report = fold(&PerfInput {
-        run: &header(run_id, seed, started_at_unix_ms, &emulator),
-        kernel: &ready.header,
-        clock: match args.clock {
-            PerfClock::Instructions => "instructions",
-            PerfClock::Wall => "wall",
-        },
-        cpus: u32::from(args.queues),
-        ios_per_sample: args.ios,
-        toolchain: workspace::toolchain(),
-        host_load: load_before
-            .zip(environment::load())
-            .map(|(before, after)| HostLoad { before, after }),
-        mirrored_rounds: None,
-        cells: &cells,
-        plan: &plan,
-        lines: &said.lines,
-        host_errors: said.errors,
-    });
+    let report = bench.measure(subjects, &cells, &extent, &folder.join("machine"))?;
+    export(args, &report)?;
     write(&folder, &report)?;
     show(&report, &folder, args.json)?;
     Ok(match (interrupt::requested(), report.errors.is_empty()) {
@@ -112,30 +96,42 @@ fn programs(
 
 fn chosen(
     all: Vec<reports::perf::Subject>,
-    filters: &[String],
+    args: &PerfArgs,
 ) -> Result<Vec<reports::perf::Subject>, Error> {
     let ids: Vec<String> = all.iter().map(reports::perf::Subject::id).collect();
+    let filters = &args.filters;
     if let Some(filter) = filters.iter().find(|f| !ids.iter().any(|id| id.contains(f.as_str()))) {
         let known = ids.join(", ");
         return Err(Error::usage(format!("no subject matches `{filter}`; there are {known}")));
     }
-    let wanted = |id: &str| filters.is_empty() || filters.iter().any(|f| id.contains(f.as_str()));
-    Ok(all.into_iter().filter(|subject| wanted(&subject.id())).collect())
+    if let Some(mode) = args.modes.iter().find(|mode| !all.iter().any(|s| s.mode == **mode)) {
+        let known: BTreeSet<&str> = all.iter().map(|subject| subject.mode.as_str()).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        let known = known.join(", ");
+        return Err(Error::usage(format!("there is no mode `{mode}`; there are {known}")));
+    }
+    let wanted = |subject: &reports::perf::Subject| {
+        let id = subject.id();
+        (filters.is_empty() || filters.iter().any(|f| id.contains(f.as_str())))
+            && (args.modes.is_empty() || args.modes.contains(&subject.mode))
+    };
+    let chosen: Vec<_> = all.into_iter().filter(wanted).collect();
+    if chosen.is_empty() {
+        return Err(Error::usage("no subject matches both --filter and --modes"));
+    }
+    Ok(chosen)
 }
 
-fn header(run_id: String, seed: u64, started_at_unix_ms: u64, emulator: &Emulator) -> RunHeader {
-    let (commit, dirty) = workspace::commit();
-    RunHeader {
-        run_id,
-        seed,
-        commit: Some(commit).filter(|commit| commit != "unknown"),
-        dirty,
-        started_at_unix_ms,
-        command_line: std::env::args().collect(),
-        accelerator: emulator.accelerator_facts(),
-        qemu: emulator.qemu_facts(),
-        host: environment::host(),
+/// What other tools chart. Nothing is written of a run with errors: a chart could not say that.
+fn export(args: &PerfArgs, report: &PerfReport) -> Result<(), Error> {
+    let wanted = [(&args.export_github, github(report)), (&args.export_bencher, bencher(report))];
+    for (path, text) in wanted {
+        let Some(path) = path.as_ref().filter(|_| report.errors.is_empty()) else { continue };
+        std::fs::write(path, text).map_err(|error| {
+            Error::infrastructure(format!("cannot write {}: {error}", path.display()))
+        })?;
     }
+    Ok(())
 }
 
 fn write(folder: &Path, report: &PerfReport) -> Result<(), Error> {

@@ -49,27 +49,55 @@ pub(crate) struct GuestPrograms {
 /// that linked this program too; a musl target would have to be added by rustup.
 pub(crate) fn build_guest_programs() -> Result<GuestPrograms, Error> {
     let packages = ["--package", "runner", "--package", "ublk", "--bins"];
-    let bin = build_static("guest", "target/guest", &packages)?;
+    let bin = build_static(&root(), "guest", &root().join("target/guest"), &packages)?;
     Ok(GuestPrograms { runner: bin.join("runner"), ublk: bin.join("ublk") })
 }
 
 /// Builds `ublk` as `dist` ships it, but statically: what a measurement is to measure.
 pub(crate) fn build_measured_ublk() -> Result<PathBuf, Error> {
-    let bin = build_static("dist", "target/measured", &["--package", "ublk", "--bin", "ublk"])?;
+    build_measured_ublk_of(&root(), &root().join("target/measured"))
+}
+
+/// The same of another tree, with build output in `folder`.
+pub(crate) fn build_measured_ublk_of(tree: &Path, folder: &Path) -> Result<PathBuf, Error> {
+    let bin = build_static(tree, "dist", folder, &["--package", "ublk", "--bin", "ublk"])?;
     Ok(bin.join("ublk"))
 }
 
-fn build_static(profile: &str, folder: &str, what: &[&str]) -> Result<PathBuf, Error> {
+/// Builds the program of criterion benches the same way.
+pub(crate) fn build_measured_benches() -> Result<PathBuf, Error> {
+    let folder = root().join("target/measured");
+    let what = ["--package", "benches", "--bench", "hot_path"];
+    let bin = build_static(&root(), "dist", &folder, &what)?;
+    // Cargo gives it a name with a hash; the newest is the one it has just made or found to be fresh.
+    let entries = std::fs::read_dir(bin.join("deps")).map_err(Error::infrastructure)?;
+    let programs = entries.flatten().filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("hot_path-") && !name.contains('.')
+    });
+    let modified = |entry: &std::fs::DirEntry| entry.metadata().and_then(|m| m.modified()).ok();
+    programs
+        .max_by_key(modified)
+        .map(|entry| entry.path())
+        .ok_or_else(|| Error::infrastructure("cargo has built the benches and they are not there"))
+}
+
+fn build_static(
+    tree: &Path,
+    profile: &str,
+    folder: &Path,
+    what: &[&str],
+) -> Result<PathBuf, Error> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let folder = root().join(folder);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .current_dir(root())
+        .current_dir(tree)
         .args(["build", "--quiet", "--profile", profile, "--target", &target])
         .args(what)
         .arg("--target-dir")
-        .arg(&folder)
+        .arg(folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     let (status, said) = run_interruptible(&mut command)?;

@@ -218,6 +218,14 @@ impl Baseline {
         })
     }
 
+    /// Whether the numbers can be compared with some that were measured there.
+    ///
+    /// # Errors
+    /// [`Refusal`] with what differs.
+    pub fn holds_in(&self, here: &Environment) -> Result<(), Refusal> {
+        same_place(&self.environment, here)
+    }
+
     /// The medians, by metric.
     pub(super) fn medians(&self) -> BTreeMap<MetricId, f64> {
         self.metrics.iter().map(|metric| (metric.id.clone(), median(&metric.samples))).collect()

@@ -53,7 +53,11 @@ pub(super) fn compare(
     let mut bases: BTreeMap<MetricId, Vec<f64>> = BTreeMap::new();
     for report in reports {
         whole(report)?;
-        same_place(&place(reference, reports), &Environment::of(report))?;
+        let here = Environment::of(report);
+        match reference {
+            Reference::Stored(baseline) => same_place(&baseline.environment, &here)?,
+            Reference::Beside(_) => same_place(&Environment::of(&reports[0]), &here)?,
+        }
         let head = usable(metrics_of(report, HEAD))?;
         if head.is_empty() {
             return Err(Refusal::NoSubject { name: HEAD.into() });
@@ -65,7 +69,7 @@ pub(super) fn compare(
             Reference::Beside(_) => usable(metrics_of(report, BASE))?,
         };
         same_metrics(&base, &head)?;
-        let tolerance = |id: &MetricId| tolerance(reference, &report.clock, id);
+        let tolerance = |id: &MetricId| tolerance(reference, &here, id);
         if report.clock == "wall" {
             if matches!(reference, Reference::Stored(_)) {
                 return Err(Refusal::NotInterleaved);
@@ -95,26 +99,16 @@ pub(super) fn compare(
     Ok(comparison)
 }
 
-/// Where the numbers have to come from: the baseline's place, or that of the first run.
-fn place(reference: &Reference, reports: &[PerfReport]) -> Environment {
-    match (reference, reports.first()) {
-        (Reference::Stored(baseline), _) => baseline.environment.clone(),
-        (Reference::Beside(Some(baseline)), None) => baseline.environment.clone(),
-        (Reference::Beside(_), Some(first)) => Environment::of(first),
-        (Reference::Beside(None), None) => Environment::of(&reports[0]),
-    }
-}
-
-fn tolerance(reference: &Reference, clock: &str, id: &MetricId) -> Tolerance {
-    if clock != "wall" {
+fn tolerance(reference: &Reference, here: &Environment, id: &MetricId) -> Tolerance {
+    if here.clock != "wall" {
         return id.kind.tolerance_of_instructions();
     }
-    let noise = match reference {
-        Reference::Stored(baseline) | Reference::Beside(Some(baseline)) => {
-            noise::threshold(baseline, id)
-        }
-        Reference::Beside(None) => noise::THRESHOLD_WITHOUT_HISTORY,
+    let history = match reference {
+        // The noise of another host says nothing of this one.
+        Reference::Beside(Some(baseline)) if baseline.environment == *here => Some(baseline),
+        Reference::Beside(_) | Reference::Stored(_) => None,
     };
+    let noise = history.map_or(noise::THRESHOLD_WITHOUT_HISTORY, |b| noise::threshold(b, id));
     id.kind.tolerance_of_wall(noise)
 }
 

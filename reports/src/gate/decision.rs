@@ -10,6 +10,9 @@ use super::metric::{MetricId, Tolerance};
 use crate::report::ExitCode;
 use crate::stats::{median, median_interval};
 
+/// `major.minor` of the format of `gate.json`.
+pub const DECISION_SCHEMA_VERSION: &str = "1.0";
+
 /// What is concluded of one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -60,6 +63,8 @@ pub enum GateStatus {
 /// The outcome of a gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
+    /// [`DECISION_SCHEMA_VERSION`] of the writer.
+    pub schema_version: String,
     /// What follows.
     pub status: GateStatus,
     /// Why, in one line; where it is inconclusive, with what would make it conclusive.

@@ -62,13 +62,14 @@ impl Kind {
         }
     }
 
-    /// What is allowed under the instruction clock. The one percent for what is a rate; the counts
-    /// move a little with when the guest's timer ticks, and never by these (docs/gate.md has the spread).
+    /// What is allowed under the instruction clock: the one percent for what is a rate. The counts move
+    /// a little with when the guest's timer ticks, and how often a server tries to yield at depth 1 with what
+    /// the last tries brought; docs/gate.md has the spread that was seen.
     pub(super) const fn tolerance_of_instructions(self) -> Tolerance {
         match self {
-            Self::Iops => Tolerance::Ratio(0.01),
-            Self::ServerNsPerIo => Tolerance::Ratio(0.02),
-            Self::EntersPerIo | Self::SyscallsPerIo | Self::SwitchesPerIo => Tolerance::PerIo(0.02),
+            Self::Iops | Self::ServerNsPerIo => Tolerance::Ratio(0.01),
+            Self::EntersPerIo | Self::SwitchesPerIo => Tolerance::PerIo(0.02),
+            Self::SyscallsPerIo => Tolerance::PerIo(0.15),
             Self::AllocationsPerIo => Tolerance::PerIo(0.001),
         }
     }

@@ -21,7 +21,7 @@ pub use baseline::{
     Acceptance, BASELINE_SCHEMA_VERSION, Baseline, BaselineMetric, Environment, MetricNoise,
 };
 pub use compare::{BASE, CONTROL, Reference};
-pub use decision::{Decision, Finding, GateStatus, Verdict};
+pub use decision::{DECISION_SCHEMA_VERSION, Decision, Finding, GateStatus, Verdict};
 pub use metric::{Kind, MetricId, Tolerance};
 pub use process::{Gate, Next, Options};
 pub use refusal::Refusal;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::compare::{Comparison, Reference, compare};
-use super::decision::{Decision, Finding, GateStatus, Verdict, judge_all};
+use super::decision::{DECISION_SCHEMA_VERSION, Decision, Finding, GateStatus, Verdict, judge_all};
 use super::metric::MetricId;
 use super::refusal::Refusal;
 use crate::perf::PerfReport;
@@ -202,6 +202,7 @@ impl Gate {
         let seed = self.options.seed;
         let runs = self.first.len() + self.confirming.len();
         Decision {
+            schema_version: DECISION_SCHEMA_VERSION.to_owned(),
             status,
             reason,
             findings: judge_all(&comparison.metrics, seed),

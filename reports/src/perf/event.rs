@@ -57,7 +57,21 @@ pub enum PerfEvent {
         /// Why, with what the server said.
         reason: String,
     },
-    /// All visits are done.
+    /// A program of benches came to its end.
+    Benched {
+        /// Index of the program.
+        bench: usize,
+        /// What it printed.
+        output: String,
+    },
+    /// A program of benches broke off.
+    BenchFailed {
+        /// Index of the program.
+        bench: usize,
+        /// Why, with what it said.
+        reason: String,
+    },
+    /// All visits and benches are done.
     Finished,
 }
 
@@ -66,6 +80,14 @@ pub enum PerfEvent {
 pub struct Measured {
     /// How the start went; none for a subject without a server.
     pub start_up: Option<StartUp>,
+    /// How the end went; none for a subject without a server.
+    pub stop_ns: Option<u64>,
+    /// Memory of the server when its device was there and, where the visit measures, had served: what is
+    /// resident, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// From the start of the program that takes over to the first read it serves, in nanoseconds of guest
+    /// time, after the first server was killed; none where the visit does not ask for it.
+    pub recovery_ns: Option<u64>,
     /// What fio printed; none where the visit has no job file.
     pub fio: Option<String>,
     /// Costs, for each cell that was to be counted.

@@ -1,16 +1,17 @@
 //! Makes the report out of plan and lines. Fail-closed: a visit without an answer, an answer without its
 //! numbers, a number that fio itself does not stand by are errors of the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fio_parser::Histogram;
 
+use super::bench::{BenchPlace, BenchResult};
 use super::event::{Counted, Measured, PerfEvent, PerfLine};
+use super::lifecycle::Life;
 use super::numbers::{jobs_of, percentiles};
 use super::plan::{Cell, PerfPlan, Role, Subject, Visit};
 use super::report::{
-    CellResult, CountResult, HostLoad, PERF_SCHEMA_VERSION, PerfReport, StartUpResult,
-    SubjectResult,
+    CellResult, CountResult, HostLoad, PERF_SCHEMA_VERSION, PerfReport, SubjectResult,
 };
 use crate::report::{KernelHeader, RunHeader};
 use crate::stats::{median, median_interval};
@@ -40,6 +41,8 @@ pub struct PerfInput<'a> {
     pub plan: &'a PerfPlan,
     /// The guest's lines, as they came.
     pub lines: &'a [String],
+    /// Estimates of benches that ran on the host.
+    pub host_benches: Vec<BenchResult>,
     /// What went wrong outside of the guest.
     pub host_errors: Vec<String>,
 }
@@ -60,8 +63,8 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
     let mut errors = input.host_errors.clone();
     let plan = input.plan;
     let mut gathered: Vec<Gathered> = plan.subjects.iter().map(|_| Gathered::default()).collect();
-    let mut starts: BTreeMap<(usize, u16), Vec<u64>> = BTreeMap::new();
-    let answers = answers(input, &mut errors);
+    let mut lives: BTreeMap<(usize, u16), Life> = BTreeMap::new();
+    let Answers { visits: answers, benches } = answers(input, &mut errors);
     for (number, visit) in plan.visits.iter().enumerate() {
         let (Some(subject), Some(own)) =
             (plan.subjects.get(visit.subject), gathered.get_mut(visit.subject))
@@ -75,8 +78,9 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
                 errors.push(format!("visit {number}, {}: {reason}", subject.id()));
             }
             Some(PerfEvent::Measured { measured, .. }) => {
-                if let Some(start) = &measured.start_up {
-                    starts.entry((visit.subject, visit.depth)).or_default().push(start.elapsed_ns);
+                lives.entry((visit.subject, visit.depth)).or_default().take(measured);
+                if visit.recover_argv.is_some() && measured.recovery_ns.is_none() {
+                    errors.push(format!("visit {number}, {}: nobody took over", subject.id()));
                 }
                 if let Err(why) = take(own, input.cells, visit, subject, measured) {
                     errors.push(format!("visit {number}, {}: {why}", subject.id()));
@@ -96,13 +100,9 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
         .zip(gathered)
         .map(|(subject, own)| result(subject, own, &all, input.run.seed))
         .collect();
-    let start_up = starts.into_iter().map(|((subject, depth), samples_ns)| StartUpResult {
-        name: plan.subjects[subject].name.clone(),
-        mode: plan.subjects[subject].mode.clone(),
-        depth,
-        median_ns: median(&samples_ns.iter().map(|ns| *ns as f64).collect::<Vec<_>>()) as u64,
-        samples_ns,
-    });
+    let start_up = lives
+        .into_iter()
+        .filter_map(|((subject, depth), life)| life.result(&plan.subjects[subject], depth));
     PerfReport {
         schema_version: PERF_SCHEMA_VERSION.to_owned(),
         run: input.run.clone(),
@@ -115,14 +115,22 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
         mirrored_rounds: input.mirrored_rounds,
         start_up: start_up.collect(),
         subjects,
+        benches: [benches, input.host_benches.clone()].concat(),
         errors,
     }
 }
 
+/// What the guest answered.
+#[derive(Debug, Default)]
+struct Answers {
+    visits: BTreeMap<usize, PerfEvent>,
+    benches: Vec<BenchResult>,
+}
+
 /// The one answer of each visit, and whatever is wrong with the stream itself.
-fn answers(input: &PerfInput<'_>, errors: &mut Vec<String>) -> BTreeMap<usize, PerfEvent> {
-    let mut answers = BTreeMap::new();
-    let (mut seq, mut finished) = (0, false);
+fn answers(input: &PerfInput<'_>, errors: &mut Vec<String>) -> Answers {
+    let mut answers = Answers::default();
+    let (mut seq, mut finished, mut benched) = (0, false, BTreeSet::new());
     for text in input.lines {
         let line: PerfLine = match serde_json::from_str(text) {
             Ok(line) => line,
@@ -144,15 +152,31 @@ fn answers(input: &PerfInput<'_>, errors: &mut Vec<String>) -> BTreeMap<usize, P
                 errors.push(format!("the guest refused the plan: {reason}"));
                 continue;
             }
+            PerfEvent::Benched { bench, output } => {
+                benched.insert(*bench);
+                match BenchResult::parse(output, BenchPlace::Guest) {
+                    Ok(found) => answers.benches.extend(found),
+                    Err(why) => errors.push(format!("bench {bench}: {why}")),
+                }
+                continue;
+            }
+            PerfEvent::BenchFailed { bench, reason } => {
+                benched.insert(*bench);
+                errors.push(format!("bench {bench}: {reason}"));
+                continue;
+            }
             PerfEvent::Finished => {
                 finished = true;
                 continue;
             }
             PerfEvent::Ready { .. } | PerfEvent::Started { .. } => continue,
         };
-        if answers.insert(visit, line.event).is_some() {
+        if answers.visits.insert(visit, line.event).is_some() {
             errors.push(format!("visit {visit} was answered twice"));
         }
+    }
+    for bench in (0..input.plan.benches.len()).filter(|bench| !benched.contains(bench)) {
+        errors.push(format!("bench {bench}: no answer"));
     }
     if !finished {
         errors.push("the guest did not say that it is finished".into());

@@ -6,24 +6,27 @@
 //! one side; the guest answers with [`PerfLine`]s; [`fold`] makes the [`PerfReport`] of both, and what the
 //! plan names and no line answers is an error there.
 
+mod bench;
 mod event;
 mod export;
 mod fold;
 mod job;
+mod lifecycle;
 mod numbers;
 pub(crate) mod parse;
 mod plan;
 mod render;
 mod report;
 
+pub use bench::{BenchPlace, BenchResult};
 pub use event::{Counted, Measured, PerfEvent, PerfLine, StartUp, Untraced};
 pub use export::{bencher, github};
 pub use fold::{PerfInput, fold};
 pub use job::{JobError, WARM_UP, job_file};
 pub use parse::{PerfLoadError, load_perf, parse_perf};
 pub use plan::{
-    BLOCK_BYTES, Cell, CountRequest, Launch, Operation, PERF_PROTOCOL_VERSION, PerfPlan, Role,
-    Subject, Visit,
+    BLOCK_BYTES, BenchRequest, Cell, CountRequest, Launch, Operation, PERF_PROTOCOL_VERSION,
+    PerfPlan, Role, Subject, Visit,
 };
 pub use render::{markdown, terminal};
 pub use report::{

@@ -16,6 +16,18 @@ pub struct PerfPlan {
     pub subjects: Vec<Subject>,
     /// What is done, in this order.
     pub visits: Vec<Visit>,
+    /// Programs of criterion benches, run after the visits.
+    pub benches: Vec<BenchRequest>,
+}
+
+/// A program of criterion benches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BenchRequest {
+    /// Where it is in the guest.
+    pub program: String,
+    /// Its arguments; they have to ask for the output that [`BenchResult::parse`](super::BenchResult::parse)
+    /// reads.
+    pub arguments: Vec<String>,
 }
 
 /// What a subject is in the comparison.
@@ -98,6 +110,9 @@ pub struct Visit {
     pub count: Option<CountRequest>,
     /// Tags of the device, for the start-up table; the guest does not look at it.
     pub depth: u16,
+    /// The program that takes the device over after its server was killed, and its arguments; none where
+    /// nobody is killed.
+    pub recover_argv: Option<Vec<String>>,
 }
 
 /// Counting runs apart from measuring, because a traced system call is a slower one.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::bench::BenchPlace;
 use super::plan::{Cell, Role};
 use super::report::{PerfReport, StartUpResult, SubjectResult};
 use crate::render::Palette;
@@ -66,8 +67,7 @@ fn tables(report: &PerfReport) -> Vec<(String, Rows)> {
     let cells: Vec<Cell> = cells.into_iter().collect();
     let mut tables = Vec::new();
     if !cells.is_empty() {
-        tables
-            .push(("thousand IOPS at 4 KiB, and the ratio to kublk".into(), iops(report, &cells)));
+        tables.push(("thousand IOPS, and the ratio to kublk".into(), iops(report, &cells)));
     }
     if report.clock == "instructions" && !cells.is_empty() {
         let title = "instructions per I/O: client, kernel and server".into();
@@ -77,12 +77,38 @@ fn tables(report: &PerfReport) -> Vec<(String, Rows)> {
         tables.push(("what the server does per I/O, counted".into(), counts(report)));
     }
     if !report.start_up.is_empty() {
-        tables.push((
-            "ms from the program's start to the open device, by depth".into(),
-            starts(&report.start_up),
-        ));
+        let ms = |ns: u64| format!("{:.1}", ns as f64 / 1e6);
+        let kib = |bytes: u64| (bytes >> 10).to_string();
+        let title = "ms from the program's start to the open device, by depth";
+        tables.push((title.into(), lives(report, |life| Some(ms(life.median_ns)))));
+        let title = "ms from the order to delete the device to nothing left of it, by depth";
+        tables.push((title.into(), lives(report, |life| life.stop_median_ns.map(ms))));
+        let title = "KiB of memory that the server keeps resident, by depth";
+        tables.push((title.into(), lives(report, |life| life.resident_bytes.map(kib))));
+        let title = "ms from the start of a server that takes over to the first read it serves";
+        tables.push((title.into(), lives(report, |life| life.recovery_median_ns.map(ms))));
+        // What was not measured has no table.
+        tables.retain(|(_, rows)| rows.len() > 1);
+    }
+    if !report.benches.is_empty() {
+        tables.push(("criterion benches: ns an iteration".into(), benches(report)));
     }
     tables
+}
+
+fn benches(report: &PerfReport) -> Rows {
+    let head = ["bench", "where", "ns", "deviation"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(report.benches.iter().map(|bench| {
+        let place = match (bench.place, report.clock.as_str()) {
+            (BenchPlace::Guest, "instructions") => "guest, instructions",
+            (BenchPlace::Guest, _) => "guest",
+            (BenchPlace::Host, _) => "host, wall clock",
+        };
+        let numbers = [bench.ns_per_iteration.to_string(), bench.deviation_ns.to_string()];
+        [vec![bench.name.clone(), place.to_owned()], numbers.to_vec()].concat()
+    }));
+    rows
 }
 
 fn iops(report: &PerfReport, cells: &[Cell]) -> Rows {
@@ -159,23 +185,28 @@ fn counts(report: &PerfReport) -> Rows {
     rows
 }
 
-fn starts(start_up: &[StartUpResult]) -> Rows {
-    let depths: BTreeSet<u16> = start_up.iter().map(|start| start.depth).collect();
+/// Servers by depth, with only the servers and depths that have anything to show.
+fn lives(report: &PerfReport, text: impl Fn(&StartUpResult) -> Option<String>) -> Rows {
+    let shown: Vec<(&StartUpResult, String)> =
+        report.start_up.iter().filter_map(|life| Some((life, text(life)?))).collect();
+    let depths: BTreeSet<u16> = shown.iter().map(|(life, _)| life.depth).collect();
     let mut head = vec!["server".to_owned(), "mode".to_owned()];
     head.extend(depths.iter().map(|depth| format!("depth {depth}")));
     let mut rows = vec![head];
     let mut servers: Vec<(&str, &str)> = Vec::new();
-    for start in start_up {
-        if !servers.contains(&(&start.name, &start.mode)) {
-            servers.push((&start.name, &start.mode));
+    for (life, _) in &shown {
+        if !servers.contains(&(&life.name, &life.mode)) {
+            servers.push((&life.name, &life.mode));
         }
     }
     for (name, mode) in servers {
         let mut row = vec![name.to_owned(), mode.to_owned()];
         row.extend(depths.iter().map(|depth| {
-            let same = |s: &&StartUpResult| s.name == name && s.mode == mode && s.depth == *depth;
-            let found = start_up.iter().find(same);
-            found.map_or_else(|| "-".into(), |s| format!("{:.1}", s.median_ns as f64 / 1e6))
+            let own = |life: &StartUpResult| {
+                life.name == name && life.mode == mode && life.depth == *depth
+            };
+            let found = shown.iter().find(|(life, _)| own(life));
+            found.map_or_else(|| "-".into(), |(_, text)| text.clone())
         }));
         rows.push(row);
     }

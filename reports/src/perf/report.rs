@@ -6,12 +6,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bench::BenchResult;
 use super::plan::{Cell, Role};
 use crate::report::{KernelHeader, LatencyPercentile, RunHeader};
 use crate::stats::Interval;
 
 /// `major.minor` of the format of `perf.json`.
-pub const PERF_SCHEMA_VERSION: &str = "1.0";
+pub const PERF_SCHEMA_VERSION: &str = "1.1";
 
 /// The outcome of a perf run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +43,9 @@ pub struct PerfReport {
     pub subjects: Vec<SubjectResult>,
     /// Start-up times by depth.
     pub start_up: Vec<StartUpResult>,
+    /// Estimates of criterion benches, in the guest and on the host.
+    #[serde(default)]
+    pub benches: Vec<BenchResult>,
     /// Everything that was planned and did not come, or came wrong. Empty in a good run.
     pub errors: Vec<String>,
 }
@@ -123,7 +127,7 @@ pub struct CountResult {
     pub client_ns_per_io: Option<f64>,
 }
 
-/// How long a server took to start.
+/// How long a server took to start, to stop and to be replaced, and what memory it kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StartUpResult {
     /// Program.
@@ -136,4 +140,20 @@ pub struct StartUpResult {
     pub samples_ns: Vec<u64>,
     /// The median of the samples.
     pub median_ns: u64,
+    /// From the order to delete the device to when nothing of it is left, in the order they were taken.
+    #[serde(default)]
+    pub stop_samples_ns: Vec<u64>,
+    /// The median of them; none without any.
+    #[serde(default)]
+    pub stop_median_ns: Option<u64>,
+    /// Memory that the server keeps resident for the device, the most that was seen.
+    #[serde(default)]
+    pub resident_bytes: Option<u64>,
+    /// From the start of a program that takes over to the first read it serves, after the server before it
+    /// was killed; a sample for each that was killed.
+    #[serde(default)]
+    pub recovery_samples_ns: Vec<u64>,
+    /// The median of them; none where nobody was killed.
+    #[serde(default)]
+    pub recovery_median_ns: Option<u64>,
 }

@@ -66,6 +66,21 @@ impl Server {
         state.is_some_and(|state| state != 'Z')
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Memory that is resident, shared pages of its program included.
+    pub(super) fn resident_bytes(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.pid);
+        let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib =
+            line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        kib.map(|kib| kib << 10).ok_or_else(|| format!("{path} does not say VmRSS"))
+    }
+
     fn threads(&self) -> Result<Vec<PathBuf>, String> {
         let tasks = PathBuf::from(format!("/proc/{}/task", self.pid));
         let entries = fs::read_dir(&tasks).map_err(|error| failed(&tasks, &error))?;

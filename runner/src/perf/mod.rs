@@ -3,6 +3,7 @@
 //! Nothing of the agent runs while fio measures: it sleeps in `wait`, for on one emulated CPU every
 //! instruction of ours would be in the numbers.
 
+mod bench;
 mod count;
 mod fio;
 mod subject;
@@ -54,6 +55,13 @@ pub(crate) fn run(port_name: &str) -> io::Result<()> {
         };
         lines.send(answer)?;
     }
+    for (bench, request) in plan.benches.iter().enumerate() {
+        let answer = match bench::run(request) {
+            Ok(output) => PerfEvent::Benched { bench, output },
+            Err(reason) => PerfEvent::BenchFailed { bench, reason },
+        };
+        lines.send(answer)?;
+    }
     lines.send(PerfEvent::Finished)
 }
 
@@ -79,18 +87,23 @@ fn visit(number: usize, visit: &Visit, subject: &Subject) -> PerfEvent {
 /// One subject from its start to its end; the end is tried whatever went wrong before it.
 fn measure(visit: &Visit, subject: &Subject) -> Result<Measured, String> {
     let mut running = Running::start(subject, &visit.extra_argv)?;
-    let measured = measure_running(visit, &running);
+    let measured = measure_running(visit, &mut running);
     let stopped = running.stop();
     let mut measured = measured?;
-    stopped?;
+    let stop_ns = stopped?;
     measured.start_up = running.start_up();
+    measured.stop_ns = running.start_up().map(|_| stop_ns);
     Ok(measured)
 }
 
-fn measure_running(visit: &Visit, running: &Running) -> Result<Measured, String> {
+fn measure_running(visit: &Visit, running: &mut Running) -> Result<Measured, String> {
     let mut measured = Measured::default();
     if let Some(job) = &visit.job_file {
         measured.fio = Some(fio::run(job)?);
+    }
+    measured.resident_bytes = running.server().map(count::Server::resident_bytes).transpose()?;
+    if let Some(argv) = &visit.recover_argv {
+        measured.recovery_ns = Some(running.replace_killed(argv)?);
     }
     let Some(request) = &visit.count else { return Ok(measured) };
     let Some(server) = running.server() else {

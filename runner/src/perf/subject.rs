@@ -1,6 +1,7 @@
 //! A subject: started until its block device can be opened, and ended so that nothing of it is left.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks. Under the instruction clock sleeping costs nothing, and this is the resolution of
 /// start-up times.
 const LOOK_EVERY: Duration = Duration::from_micros(100);
+/// Nobody reads there before, so that the page cache has nothing of it.
+const UNREAD_OFFSET: u64 = 512 << 20;
 const UBLK: &str = "/bin/ublk";
 const BUSYBOX: &str = "/bin/busybox";
 const LOOP_FILE: &str = "/tmp/loop.img";
@@ -127,8 +130,59 @@ impl Running {
         }
     }
 
-    /// Ends it and waits until its device is gone.
-    pub(super) fn stop(&mut self) -> Result<(), String> {
+    /// Kills the server and starts one that takes its device over. Nanoseconds from that start to the first
+    /// read it serves: the read is there before it, so nothing is missed between two looks.
+    pub(super) fn replace_killed(&mut self, argv: &[String]) -> Result<u64, String> {
+        let device = self.device.clone();
+        let Behind::Server { child, server, .. } = &mut self.behind else {
+            return Err("there is no server to kill".into());
+        };
+        let pid = nix::unistd::Pid::from_raw(server.pid());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)
+            .map_err(|error| format!("cannot kill {pid}: {error}"))?;
+        // The program that was started may be another than the server it left behind.
+        if i64::from(child.id()) == i64::from(pid.as_raw()) {
+            let _ = child.wait();
+        }
+        if !wait_until(|| !server.is_alive()) {
+            return Err("the server outlives SIGKILL".into());
+        }
+        let (program, arguments) = argv.split_first().ok_or("no program is named")?;
+        let said = File::create(SAID).map_err(|error| format!("cannot write {SAID}: {error}"))?;
+        let errors = said.try_clone().map_err(|error| error.to_string())?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // It ends with the device at the latest, which the visit's end deletes.
+        std::thread::spawn(move || {
+            let mut block = [0; 4096];
+            let read = File::open(&device).and_then(|file| file.read_at(&mut block, UNREAD_OFFSET));
+            let _ = sender.send(read.map(drop));
+        });
+        let begin = Instant::now();
+        *child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(said)
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| format!("cannot start {program}: {error}"))?;
+        let answer = receiver.recv_timeout(TIMEOUT);
+        let elapsed_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        *server = Server::new(i32::try_from(child.id()).map_err(|e| e.to_string())?, None);
+        match answer {
+            Ok(Ok(())) => Ok(elapsed_ns),
+            Ok(Err(error)) => Err(format!("the first read failed: {error}; {}", said_so_far())),
+            Err(_) => Err(format!("no read within {TIMEOUT:?}; it said: {}", said_so_far())),
+        }
+    }
+
+    /// Ends it and waits until its device is gone. Nanoseconds that took.
+    pub(super) fn stop(&mut self) -> Result<u64, String> {
+        let begin = Instant::now();
+        self.end()?;
+        Ok(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn end(&mut self) -> Result<(), String> {
         match &mut self.behind {
             Behind::Server { child, id, server } => {
                 run(UBLK, &["del", &id.to_string()])?;

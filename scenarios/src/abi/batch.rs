@@ -10,6 +10,7 @@ use ublk::raw::{Addr, BatchElement, CharFile, IoPayload, RawSqe, SqeAddr};
 use ublk::uapi::{BatchFlags, BatchIo, Features, IoCmdOp};
 
 use crate::context::{Context, Stop};
+use crate::kernel::KernelRelease;
 use crate::rig::{
     BatchHand, E2BIG, EBUSY, EFAULT, EINVAL, ENOBUFS, ENODEV, EOPNOTSUPP, Rig, arena,
 };
@@ -28,6 +29,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
         budget: BudgetClass::Normal,
         run: server,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "abi/batch-auto-registration",
+        title: "a batch server finds each request's pages in the slot that its element named, another one each time",
+        covers: &["ublk_elem_header.buf_index"],
+        budget: BudgetClass::Normal,
+        known_bug: KernelRelease::page_registration_bug,
+        run: auto_registration,
         ..Scenario::DRIVER
     },
     Scenario {
@@ -77,8 +87,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const DEPTH: u16 = 8;
 
-fn batch_device(context: &mut Context) -> Result<(Rig, Arc<CharFile>, BatchHand), Stop> {
-    let rig = Rig::ready_with(context, 1, DEPTH, Features::BATCH_IO)?;
+fn batch_device(
+    context: &mut Context,
+    more: Features,
+) -> Result<(Rig, Arc<CharFile>, BatchHand), Stop> {
+    let rig = Rig::ready_with(context, 1, DEPTH, Features::BATCH_IO | more)?;
     let flags = rig.info.flags;
     let cleared = !flags.contains(Features::PER_IO_DAEMON);
     context.check(FailureKind::State, format_args!("{flags}: no PER_IO_DAEMON"), cleared)?;
@@ -117,7 +130,7 @@ fn drive(
 }
 
 fn server(context: &mut Context) -> Result<String, Stop> {
-    let (mut rig, file, mut hand) = batch_device(context)?;
+    let (mut rig, file, mut hand) = batch_device(context, Features::empty())?;
     let prepared = hand.prepare_all()?;
     context.check_result("PREP_IO_CMDS of every tag", prepared, 0)?;
     // Nobody provides buffers in this group: the delivery fails, and the tag waits for a better command.
@@ -140,6 +153,16 @@ fn server(context: &mut Context) -> Result<String, Stop> {
     drop_into_bad_buffers(context, &mut hand)?;
     let answered = serve_and_stop(context, rig, file, hand, &pending)?;
     Ok(format!("{answered} requests in batches"))
+}
+
+fn auto_registration(context: &mut Context) -> Result<String, Stop> {
+    let auto = Features::AUTO_BUF_REG | Features::SUPPORT_ZERO_COPY;
+    let (mut rig, file, mut hand) = batch_device(context, auto)?;
+    let prepared = hand.prepare_all()?;
+    context.check_result("PREP_IO_CMDS with a slot for each tag", prepared, 0)?;
+    let pending = rig.start_begin()?;
+    let answered = serve_and_stop(context, rig, file, hand, &pending)?;
+    Ok(format!("{answered} requests without a copy"))
 }
 
 /// FETCHes whose buffers cannot take a tag, while one waits to be delivered: both fail, and it waits on.
@@ -202,7 +225,7 @@ fn serve_and_stop(
 }
 
 fn refusals(context: &mut Context) -> Result<String, Stop> {
-    let (rig, file, mut hand) = batch_device(context)?;
+    let (rig, file, mut hand) = batch_device(context, Features::empty())?;
     let memory = arena(4096)?;
     let right = hand.payload(2);
     let no_addr = BatchIo { flags: BatchFlags::empty(), elem_bytes: 8, nr_elem: 2, ..right };
@@ -281,7 +304,7 @@ fn address_nobody_wants(context: &mut Context) -> Result<(), Stop> {
 }
 
 fn fetch_refusals(context: &mut Context) -> Result<String, Stop> {
-    let (mut rig, file, mut hand) = batch_device(context)?;
+    let (mut rig, file, mut hand) = batch_device(context, Features::empty())?;
     let op = IoCmdOp::FetchIoCmds.encoded();
     let right = BatchIo { elem_bytes: 2, ..BatchIo::default() };
     for (what, payload) in [

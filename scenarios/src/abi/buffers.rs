@@ -1,5 +1,5 @@
-//! The ways in which a server gets at a request's bytes without a copy of the driver's choosing: on demand, by
-//! registration, by automatic registration. Data goes all the way round in each.
+//! The ways in which a server gets at a request's bytes without a copy of the driver's choosing: on demand, and by
+//! registration. Data goes all the way round in each.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,13 +10,12 @@ use std::time::Instant;
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 use ublk::raw::{Addr, CharFile, IoPayload, RawRing, RawSqe, RingShape};
-use ublk::uapi::{
-    AutoBufReg, AutoBufRegFlags, Features, IO_RES_NEED_GET_DATA, IoCmdOp, IoFlags, Op,
-};
+use ublk::uapi::{Features, IO_RES_NEED_GET_DATA, IoCmdOp, Op};
 
 use super::control::{live, tear_down};
 use crate::block::{AlignedBuffer, BlockDevice, nodes};
 use crate::context::{Context, During, Stop};
+use crate::kernel::KernelRelease;
 use crate::rig::{EBUSY, EINVAL, EIO, Fetcher, Rig, arena, backing_file, offered};
 use crate::scenario::Scenario;
 use crate::signature::{fill, first_difference};
@@ -49,6 +48,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "commit.addr.forbidden",
         ],
         budget: BudgetClass::Normal,
+        known_bug: KernelRelease::page_registration_bug,
         run: register_io_buf,
         ..Scenario::DRIVER
     },
@@ -61,30 +61,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "regio.other.slot",
             "UBLK_F_BUF_REG_OFF_DAEMON",
         ],
+        known_bug: KernelRelease::page_registration_bug,
         run: off_daemon,
-        ..Scenario::DRIVER
-    },
-    Scenario {
-        id: "abi/auto-buf-reg",
-        title: "pages are registered as a request is delivered and taken out as it is committed",
-        covers: &[
-            "fetch.abr.reserved0",
-            "fetch.abr.reserved1",
-            "fetch.abr.flags",
-            "commit.abr.reserved",
-            "commit.abr.flags",
-            "UBLK_F_AUTO_BUF_REG",
-        ],
-        budget: BudgetClass::Normal,
-        run: auto_buf_reg,
-        ..Scenario::DRIVER
-    },
-    Scenario {
-        id: "abi/auto-buf-reg-that-fails",
-        title: "a failed automatic registration fails the request, or with FALLBACK leaves it to the server",
-        covers: &["rq.abr.fail", "UBLK_AUTO_BUF_REG_FALLBACK"],
-        budget: BudgetClass::Normal,
-        run: auto_fallback,
         ..Scenario::DRIVER
     },
 ];
@@ -93,7 +71,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 pub(super) const AT: u64 = 1 << 20;
 pub(super) const LEN: usize = 8192;
 /// What a rig's device holds.
-const DISK_BYTES: u64 = 8 << 20;
+pub(super) const DISK_BYTES: u64 = 8 << 20;
 
 /// One `O_DIRECT` request from another thread, which waits while this one serves.
 pub(super) type Client = JoinHandle<Result<std::io::Result<AlignedBuffer>, Stop>>;
@@ -185,12 +163,12 @@ fn need_get_data(context: &mut Context) -> Result<String, Stop> {
     Ok("+1, then the data; 3 commands out of turn refused".into())
 }
 
-fn slot_command(file: &CharFile, op: IoCmdOp, tag: u16, slot: Addr<'_>) -> RawSqe {
+pub(super) fn slot_command(file: &CharFile, op: IoCmdOp, tag: u16, slot: Addr<'_>) -> RawSqe {
     RawSqe::io(file, op.encoded(), &IoPayload { tag, addr: slot, ..IoPayload::default() })
 }
 
 /// Moves a request's bytes between its registered pages and the file.
-fn move_slot(
+pub(super) fn move_slot(
     context: &mut Context,
     fetcher: &mut Fetcher,
     backing: &Arc<File>,
@@ -342,123 +320,4 @@ fn off_daemon(context: &mut Context) -> Result<String, Stop> {
     check_same(context, &stored, &sent)?;
     tear_down(context, rig, file, fetcher)?;
     Ok("registered, written and taken out by a task that owns no tag".into())
-}
-
-/// Zero copy too, so that slots can be looked at by hand.
-const AUTO: Features = Features::AUTO_BUF_REG.union(Features::SUPPORT_ZERO_COPY);
-
-fn auto_buf_reg(context: &mut Context) -> Result<String, Stop> {
-    offered(AUTO)?;
-    let mut rig = Rig::ready_with(context, 1, 2, AUTO)?;
-    let file = Arc::new(rig.open(context)?);
-    let mut fetcher = Fetcher::new(&rig, &file, 0)?;
-    let wrong = [
-        ("a reserved byte", AutoBufReg { reserved0: 1, ..AutoBufReg::default() }),
-        ("a reserved word", AutoBufReg { reserved1: 1, ..AutoBufReg::default() }),
-        (
-            "unknown flags",
-            AutoBufReg { flags: AutoBufRegFlags::from_bits(2), ..AutoBufReg::default() },
-        ),
-    ];
-    for (what, reg) in wrong {
-        fetcher.set_auto(reg);
-        fetcher.fetch(0)?;
-        let refused = fetcher.only_completion(context, what)?.res;
-        context.check_result(format_args!("FETCH with {what} in sqe.addr"), refused, -EINVAL)?;
-    }
-    drop(fetcher);
-    drop(file);
-    rig.delete(context)?;
-
-    let backing = backing_file(DISK_BYTES)?;
-    let (rig, file, mut fetcher) = live(context, AUTO)?;
-    let sent = content(context, 4);
-    let writer = client(context, &rig, Some(content(context, 4)));
-    let tag = fetcher.next_request(context, AT / 512)?;
-    let flags = fetcher.request(tag).flags();
-    let registered = !flags.contains(IoFlags::NEED_REG_BUF);
-    context.check(
-        FailureKind::State,
-        format_args!("delivered with its pages: {flags}"),
-        registered,
-    )?;
-    move_slot(context, &mut fetcher, &backing, true, tag)?;
-    for (what, reg) in wrong {
-        let payload = IoPayload { tag, result: -EIO, ..IoPayload::default() };
-        let sqe = RawSqe::io(&file, IoCmdOp::CommitAndFetchReq.encoded(), &payload)
-            .sqe_addr(ublk::raw::SqeAddr::AutoBufReg(reg));
-        let refused = fetcher.result_of(context, what, sqe)?;
-        context.check_result(format_args!("COMMIT with {what} in sqe.addr"), refused, -EINVAL)?;
-    }
-    let len = i32::try_from(LEN).unwrap_or(0);
-    fetcher.commit(tag, len)?;
-    finish(context, &mut fetcher, writer)??;
-    let gone = slot_command(&file, IoCmdOp::UnregisterIoBuf, tag, Addr::Small(tag));
-    let gone = fetcher.result_of(context, "the slot after the commit", gone)?;
-    context.check_result("UNREGISTER_IO_BUF after the commit", gone, -EINVAL)?;
-    let reader = client(context, &rig, None);
-    let tag = fetcher.next_request(context, AT / 512)?;
-    move_slot(context, &mut fetcher, &backing, false, tag)?;
-    fetcher.commit(tag, len)?;
-    let back = finish(context, &mut fetcher, reader)??;
-    check_same(context, &back, &sent)?;
-    tear_down(context, rig, file, fetcher)?;
-    Ok(format!("{LEN} bytes out and in; {} malformed registrations", wrong.len() * 2))
-}
-
-fn auto_fallback(context: &mut Context) -> Result<String, Stop> {
-    offered(AUTO)?;
-    // Beyond every table: registration fails each time.
-    let nowhere = AutoBufReg { index: 5000, ..AutoBufReg::default() };
-    let (rig, file, mut fetcher) = live_auto(context, nowhere)?;
-    let reader = client(context, &rig, None);
-    let failed = finish(context, &mut fetcher, reader)?;
-    let errno = failed.err().and_then(|error| error.raw_os_error());
-    context.check_eq(FailureKind::Errno, "the client's read", &errno, &Some(EIO))?;
-    tear_down(context, rig, file, fetcher)?;
-
-    let fallback = AutoBufReg { flags: AutoBufRegFlags::FALLBACK, ..nowhere };
-    let (rig, file, mut fetcher) = live_auto(context, fallback)?;
-    let backing = backing_file(DISK_BYTES)?;
-    let sent = content(context, 5);
-    let writer = client(context, &rig, Some(content(context, 5)));
-    let tag = fetcher.next_request(context, AT / 512)?;
-    let flags = fetcher.request(tag).flags();
-    let marked = flags.contains(IoFlags::NEED_REG_BUF);
-    context.check(
-        FailureKind::State,
-        format_args!("marked for registration by hand: {flags}"),
-        marked,
-    )?;
-    let put = slot_command(&file, IoCmdOp::RegisterIoBuf, tag, Addr::Small(1));
-    let put = fetcher.result_of(context, "registration by hand", put)?;
-    context.check_result("REGISTER_IO_BUF of a fallback", put, 0)?;
-    move_slot(context, &mut fetcher, &backing, true, 1)?;
-    let out = slot_command(&file, IoCmdOp::UnregisterIoBuf, tag, Addr::Small(1));
-    let out = fetcher.result_of(context, "slot 1 out", out)?;
-    context.check_result("UNREGISTER_IO_BUF of a fallback", out, 0)?;
-    fetcher.commit(tag, i32::try_from(LEN).unwrap_or(0))?;
-    finish(context, &mut fetcher, writer)??;
-    let mut stored = vec![0; LEN];
-    backing.read_exact_at(&mut stored, AT).during("read the file")?;
-    check_same(context, &stored, &sent)?;
-    tear_down(context, rig, file, fetcher)?;
-    Ok("EIO without, and by hand with FALLBACK".into())
-}
-
-/// As [`live`], with automatic registration of the caller's choice.
-fn live_auto(
-    context: &mut Context,
-    reg: AutoBufReg,
-) -> Result<(Rig, Arc<CharFile>, Fetcher), Stop> {
-    let mut rig = Rig::ready_with(context, 1, 4, AUTO)?;
-    let file = Arc::new(rig.open(context)?);
-    let mut fetcher = Fetcher::new(&rig, &file, 0)?;
-    fetcher.set_auto(reg);
-    fetcher.fetch_all()?;
-    let pending = rig.start_begin()?;
-    let started = rig.drive(context, &pending, &mut fetcher)?;
-    context.check_result("START_DEV", started, 0)?;
-    rig.settle(context, &mut fetcher)?;
-    Ok((rig, file, fetcher))
 }

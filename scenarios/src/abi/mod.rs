@@ -4,6 +4,7 @@
 //! What a kernel has not is skipped by a probe: GET_FEATURES, or a group of parameters that did not come back. Which
 //! scenario stands for which item is a table, [`coverage`], and a test of it.
 
+mod auto;
 mod batch;
 mod buffers;
 mod commands;
@@ -28,6 +29,7 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     info::SCENARIOS,
     control::SCENARIOS,
     buffers::SCENARIOS,
+    auto::SCENARIOS,
     copy::SCENARIOS,
     commands::SCENARIOS,
     batch::SCENARIOS,

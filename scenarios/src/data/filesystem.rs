@@ -70,7 +70,8 @@ fn ext4_round_trip(context: &mut Context) -> Result<String, Stop> {
     Ok(format!("{FILES} files of {FILE_BYTES} bytes, e2fsck clean, {} flushes", counters.flushes))
 }
 
-fn filesystem_known(name: &str) -> Result<bool, Stop> {
+/// Whether the kernel has that file system already.
+pub(crate) fn filesystem_known(name: &str) -> Result<bool, Stop> {
     let known = std::fs::read_to_string("/proc/filesystems").during("read /proc/filesystems")?;
     Ok(known.split_whitespace().any(|word| word == name))
 }

@@ -9,6 +9,8 @@ mod fio;
 mod options;
 pub(crate) mod scattered;
 
+pub(crate) use filesystem::filesystem_known;
+
 use crate::Scenario;
 
 /// The group, in the order in which it is run.

@@ -15,6 +15,7 @@ use ublk::target::{AsyncTarget, Capabilities, Op};
 
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, Stop};
+use crate::kernel::KernelRelease;
 use crate::rig::{served, stop_served};
 use crate::scenario::Scenario;
 
@@ -24,6 +25,7 @@ const MIRROR: Scenario = Scenario {
     id: "modes/async-mirror",
     title: "an async target keeps two files the same, in copy, user copy and zero copy",
     covers: &["S4"],
+    known_bug: KernelRelease::page_registration_bug,
     run: mirror,
     ..Scenario::SERVER
 };

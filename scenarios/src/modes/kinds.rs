@@ -1,35 +1,9 @@
 //! Every data mode, alone and in batches, with a target that wants bytes and one that says where they
 //! are.
 
-use reports::budget::BudgetClass;
 use ublk::uapi::Features;
 
-use super::need;
-use crate::data::scattered::{Setup, run};
 use crate::scenario::Scenario;
-
-macro_rules! kind {
-    ($name:ident, $id:literal, $title:literal, $target:literal, $needs:expr, $options:expr) => {
-        const $name: Scenario = Scenario {
-            id: $id,
-            title: $title,
-            covers: &["S4", "S13"],
-            budget: BudgetClass::Long,
-            run: |context| {
-                need($needs)?;
-                let setup = Setup {
-                    target: $target,
-                    queues: 2,
-                    depth: 32,
-                    block_bytes: 512,
-                    options: $options,
-                };
-                run(context, setup)
-            },
-            ..Scenario::SERVER
-        };
-    };
-}
 
 const ZC: Features = Features::SUPPORT_ZERO_COPY;
 const AUTO: Features = Features::AUTO_BUF_REG;
@@ -39,7 +13,7 @@ kind!(
     GET_DATA_RAM,
     "modes/get-data-ram",
     "a ramdisk that asks for each write's bytes keeps scattered I/O",
-    "ram",
+    "ram": 2 x 32,
     Features::NEED_GET_DATA,
     &["--mode", "get-data"]
 );
@@ -47,7 +21,7 @@ kind!(
     USER_COPY_RAM,
     "modes/user-copy-ram",
     "a ramdisk with user copy keeps scattered I/O",
-    "ram",
+    "ram": 2 x 32,
     Features::USER_COPY,
     &["--mode", "user-copy"]
 );
@@ -55,7 +29,7 @@ kind!(
     USER_COPY_FILE,
     "modes/user-copy-file",
     "a file target with user copy keeps scattered I/O",
-    "file",
+    "file": 2 x 32,
     Features::USER_COPY,
     &["--mode", "user-copy"]
 );
@@ -63,7 +37,7 @@ kind!(
     ZERO_COPY_FILE,
     "modes/zero-copy-file",
     "a file target with pages registered by hand keeps scattered I/O",
-    "file",
+    "file": 2 x 32,
     ZC,
     &["--mode", "zero-copy"]
 );
@@ -71,7 +45,7 @@ kind!(
     ZERO_COPY_RAM,
     "modes/zero-copy-ram",
     "a ramdisk on a zero-copy device gets its bytes by user copy and keeps scattered I/O",
-    "ram",
+    "ram": 2 x 32,
     ZC,
     &["--mode", "zero-copy"]
 );
@@ -79,7 +53,7 @@ kind!(
     AUTO_FILE,
     "modes/auto-zero-copy-file",
     "a file target with pages registered by the kernel keeps scattered I/O",
-    "file",
+    "file": 2 x 32,
     AUTO,
     &["--mode", "auto-zero-copy"]
 );
@@ -87,15 +61,15 @@ kind!(
     AUTO_FALLBACK_FILE,
     "modes/auto-zero-copy-fallback-file",
     "a file target with automatic registration and a fallback keeps scattered I/O",
-    "file",
-    Features::AUTO_BUF_REG,
+    "file": 2 x 32,
+    AUTO,
     &["--mode", "auto-zero-copy-fallback"]
 );
 kind!(
     BATCH_RAM,
     "modes/batch-copy-ram",
     "a ramdisk with batched commands keeps scattered I/O",
-    "ram",
+    "ram": 2 x 32,
     BATCH,
     &["--batch"]
 );
@@ -103,7 +77,7 @@ kind!(
     BATCH_FILE,
     "modes/batch-copy-file",
     "a file target with batched commands keeps scattered I/O",
-    "file",
+    "file": 2 x 32,
     BATCH,
     &["--batch"]
 );
@@ -111,7 +85,7 @@ kind!(
     BATCH_USER_COPY_RAM,
     "modes/batch-user-copy-ram",
     "a ramdisk with batched commands and user copy keeps scattered I/O",
-    "ram",
+    "ram": 2 x 32,
     BATCH,
     &["--batch", "--mode", "user-copy"]
 );
@@ -119,7 +93,7 @@ kind!(
     BATCH_ZERO_COPY_FILE,
     "modes/batch-zero-copy-file",
     "a file target with batched commands and pages registered by hand keeps scattered I/O",
-    "file",
+    "file": 2 x 32,
     BATCH,
     &["--batch", "--mode", "zero-copy"]
 );
@@ -127,7 +101,7 @@ kind!(
     BATCH_AUTO_FILE,
     "modes/batch-auto-zero-copy-file",
     "a file target with batched commands and automatic registration keeps scattered I/O",
-    "file",
+    "file": 2 x 32,
     BATCH,
     &["--batch", "--mode", "auto-zero-copy-fallback"]
 );

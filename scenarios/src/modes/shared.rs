@@ -16,6 +16,7 @@ use ublk::uapi::Features;
 use super::need;
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
+use crate::kernel::KernelRelease;
 use crate::oracle::Reference;
 use crate::process::ServerProcess;
 use crate::rig::{served, stop_served};
@@ -28,6 +29,7 @@ const EVERY_MODE: Scenario = Scenario {
             others go on as before",
     covers: &["S4", "UBLK_F_SHMEM_ZC"],
     budget: BudgetClass::Long,
+    known_bug: KernelRelease::page_registration_bug,
     run: every_mode,
     ..Scenario::SERVER
 };

@@ -1,6 +1,5 @@
 //! Queues and threads in other numbers than one for one.
 
-use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 use ublk::ctrl::Control;
 use ublk::device::{Device, DeviceSpec, StartProgress};
@@ -13,73 +12,51 @@ use ublk::uapi::Features;
 use super::need;
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, Stop};
-use crate::data::scattered::{Setup, run};
 use crate::rig::{served, stop_served};
 use crate::scenario::Scenario;
 
-const FEWER: Scenario = Scenario {
-    id: "modes/four-queues-on-one-thread",
-    title: "one thread serves four queues and keeps scattered I/O",
-    covers: &["S4", "S13"],
-    budget: BudgetClass::Long,
-    run: |context| {
-        let options = &["--threads", "1"];
-        run(context, Setup { target: "ram", queues: 4, depth: 16, block_bytes: 512, options })
-    },
-    ..Scenario::SERVER
-};
+const BATCH: Features = Features::BATCH_IO;
 
-const MORE: Scenario = Scenario {
-    id: "modes/one-queue-on-three-threads",
-    title: "three threads share the tags of one queue and keep scattered I/O",
-    covers: &["S4", "S13"],
-    budget: BudgetClass::Long,
-    run: |context| {
-        need(Features::PER_IO_DAEMON)?;
-        let options = &["--threads", "3", "--mode", "user-copy"];
-        run(context, Setup { target: "ram", queues: 1, depth: 64, block_bytes: 512, options })
-    },
-    ..Scenario::SERVER
-};
-
-const BATCH_FEWER: Scenario = Scenario {
-    id: "modes/batch-three-queues-on-two-threads",
-    title: "two threads serve three queues in batches and keep scattered I/O",
-    covers: &["S4", "S13"],
-    budget: BudgetClass::Long,
-    run: |context| {
-        need(Features::BATCH_IO)?;
-        let options = &["--threads", "2", "--batch"];
-        run(context, Setup { target: "ram", queues: 3, depth: 16, block_bytes: 512, options })
-    },
-    ..Scenario::SERVER
-};
-
-const BATCH_MORE: Scenario = Scenario {
-    id: "modes/batch-one-queue-on-four-threads",
-    title: "four threads serve one queue in batches, whichever tag comes to which, and keep scattered I/O",
-    covers: &["S4", "S13"],
-    budget: BudgetClass::Long,
-    run: |context| {
-        need(Features::BATCH_IO)?;
-        let options = &["--threads", "4", "--batch"];
-        run(context, Setup { target: "ram", queues: 1, depth: 64, block_bytes: 512, options })
-    },
-    ..Scenario::SERVER
-};
-
-const BATCH_MORE_FILE: Scenario = Scenario {
-    id: "modes/batch-two-queues-on-six-threads",
-    title: "six threads serve two queues of a file target in batches with pages registered by hand, and keep scattered I/O",
-    covers: &["S4", "S13"],
-    budget: BudgetClass::Long,
-    run: |context| {
-        need(Features::BATCH_IO)?;
-        let options = &["--threads", "6", "--batch", "--mode", "zero-copy"];
-        run(context, Setup { target: "file", queues: 2, depth: 32, block_bytes: 512, options })
-    },
-    ..Scenario::SERVER
-};
+kind!(
+    FEWER,
+    "modes/four-queues-on-one-thread",
+    "one thread serves four queues and keeps scattered I/O",
+    "ram": 4 x 16,
+    Features::empty(),
+    &["--threads", "1"]
+);
+kind!(
+    MORE,
+    "modes/one-queue-on-three-threads",
+    "three threads share the tags of one queue and keep scattered I/O",
+    "ram": 1 x 64,
+    Features::PER_IO_DAEMON,
+    &["--threads", "3", "--mode", "user-copy"]
+);
+kind!(
+    BATCH_FEWER,
+    "modes/batch-three-queues-on-two-threads",
+    "two threads serve three queues in batches and keep scattered I/O",
+    "ram": 3 x 16,
+    BATCH,
+    &["--threads", "2", "--batch"]
+);
+kind!(
+    BATCH_MORE,
+    "modes/batch-one-queue-on-four-threads",
+    "four threads serve one queue in batches, whichever tag comes to which, and keep scattered I/O",
+    "ram": 1 x 64,
+    BATCH,
+    &["--threads", "4", "--batch"]
+);
+kind!(
+    BATCH_MORE_FILE,
+    "modes/batch-two-queues-on-six-threads",
+    "six threads serve two queues of a file target in batches with pages registered by hand, and keep scattered I/O",
+    "file": 2 x 32,
+    BATCH,
+    &["--threads", "6", "--batch", "--mode", "zero-copy"]
+);
 
 const BATCH_ALL: Scenario = Scenario {
     id: "modes/batch-threads-are-all-asked",

@@ -8,6 +8,7 @@ use super::kit::{self, Backing, SIZE_BYTES};
 use super::writers::Writers;
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
+use crate::kernel::KernelRelease;
 use crate::oracle::Reference;
 use crate::scenario::Scenario;
 use crate::signature;
@@ -17,28 +18,37 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         id: "recovery/killed-plain",
         title: "after SIGKILL, requests the server had fail with EIO, new ones wait for the next server, and all data is there",
         covers: &["rq.server.died", "chopen.busy", "S8"],
-        run: |context| killed(context, &PLAIN, 1),
+        run: |context| killed(context, &PLAIN, 1, &[], &[]),
         ..Scenario::SERVER
     },
     Scenario {
         id: "recovery/killed-reissue",
         title: "after SIGKILL with REISSUE no request fails, and all data is there",
         covers: &["rq.taskexit", "S8"],
-        run: |context| killed(context, &REISSUE, 1),
+        run: |context| killed(context, &REISSUE, 1, &[], &[]),
         ..Scenario::SERVER
     },
     Scenario {
         id: "recovery/killed-fail-io",
         title: "after SIGKILL with FAIL_IO requests fail with EREMOTEIO until the next server is there, and all data is there",
         covers: &["rq.failio", "rq.server.died"],
-        run: |context| killed(context, &FAIL_IO, 1),
+        run: |context| killed(context, &FAIL_IO, 1, &[], &[]),
         ..Scenario::SERVER
     },
     Scenario {
         id: "recovery/killed-again-and-again",
         title: "a device is recovered from its second and third server, too",
         covers: &["rq.taskexit", "S8"],
-        run: |context| killed(context, &REISSUE, 3),
+        run: |context| killed(context, &REISSUE, 3, &[], &[]),
+        ..Scenario::SERVER
+    },
+    Scenario {
+        id: "recovery/killed-in-batches",
+        title: "a device served in batches is taken over from a killed server, with more threads to a queue and with pages \
+                registered by the kernel, and no request fails",
+        covers: &["rq.taskexit", "UBLK_F_BATCH_IO", "S8"],
+        known_bug: KernelRelease::page_registration_bug,
+        run: in_batches,
         ..Scenario::SERVER
     },
 ];
@@ -76,10 +86,25 @@ const FAIL_IO: Promise = Promise {
     while_away: Some(nix::libc::EREMOTEIO),
 };
 
-fn killed(context: &mut Context, promise: &Promise, times: u32) -> Result<String, Stop> {
+fn in_batches(context: &mut Context) -> Result<String, Stop> {
+    kit::need(Features::BATCH_IO)?;
+    let copied = killed(context, &REISSUE, 1, &["--batch"], &["--threads", "4"])?;
+    let auto = &["--batch", "--mode", "auto-zero-copy"];
+    let registered = killed(context, &REISSUE, 1, auto, &[])?;
+    Ok(format!("copied: {copied}; registered: {registered}"))
+}
+
+/// Kills so many servers, the first with these options, and lets the next, with those, take over.
+fn killed(
+    context: &mut Context,
+    promise: &Promise,
+    times: u32,
+    first: &[&str],
+    next: &[&str],
+) -> Result<String, Stop> {
     kit::need(promise.feature)?;
     let backing = Backing::new(promise.name)?;
-    let mut server = backing.serve(context, promise.name, &[])?;
+    let mut server = backing.serve(context, promise.name, first)?;
     let (id, path) = (server.live.id, server.live.block_device.clone());
     let reference = Reference::zeros(promise.name, SIZE_BYTES)?;
     let device = BlockDevice::open(&path, context.command_timeout())?;
@@ -92,7 +117,7 @@ fn killed(context: &mut Context, promise: &Promise, times: u32) -> Result<String
         server.give_up(context.command_timeout())?;
         kit::check_state(context, id, promise.state)?;
         writers.check_held(context, promise.while_away.is_some())?;
-        server = backing.recover(context, id, &[], &[])?;
+        server = backing.recover(context, id, &[], next)?;
         kit::check_state(context, id, DevState::Live)?;
         let pid = kit::info(id)?.map(|info| info.ublksrv_pid);
         let own = Some(server.pid().as_raw());

@@ -15,6 +15,7 @@ use super::kit::{self, Backing, Ran, SIZE_BYTES};
 use super::writers::Writers;
 use crate::block::BlockDevice;
 use crate::context::{Context, During, Stop};
+use crate::kernel::KernelRelease;
 use crate::oracle::Reference;
 use crate::process::{ServerProcess, UBLK};
 use crate::scenario::Scenario;
@@ -38,6 +39,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         id: "recovery/successor-dies-while-fetching",
         title: "a successor that dies after a whole queue of fetches leaves a device that the next one recovers",
         covers: &["cqe.abort.ring", "erec.intr"],
+        known_bug: dead_successor_bug,
         run: |context| successor_dies(context, 16),
         ..Scenario::SERVER
     },
@@ -45,6 +47,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         id: "recovery/successor-dies-in-mid-queue",
         title: "a successor that dies after some tags of a queue leaves a device that the next one recovers",
         covers: &["cqe.abort.ring", "erec.intr"],
+        known_bug: dead_successor_bug,
         run: |context| successor_dies(context, 5),
         ..Scenario::SERVER
     },
@@ -161,6 +164,12 @@ fn successor_dies(context: &mut Context, tags: u32) -> Result<String, Stop> {
     drop(device);
     server.stop(context)?;
     Ok("two died, the third serves".into())
+}
+
+/// Where it is written down that this kernel never lets go of a successor that died before the device was live again.
+fn dead_successor_bug(kernel: KernelRelease) -> Option<&'static str> {
+    let bug = kernel.at_least(6, 16) && !kernel.at_least(7, 0);
+    bug.then_some("docs/kernel-facts.md, a successor that dies while it fetches")
 }
 
 /// A successor that fetches some tags and is killed.

@@ -3,7 +3,7 @@
 //! every block's content is certain, whatever happened in between.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
@@ -14,6 +14,7 @@ use reports::event::FailureKind;
 use crate::block::{self, AlignedBuffer, BlockDevice};
 use crate::context::{Context, Stop};
 use crate::oracle::Reference;
+use crate::process::remove_device;
 use crate::signature::{self, SECTOR_BYTES};
 
 const BLOCK_BYTES: usize = 4096;
@@ -33,12 +34,15 @@ struct Board {
     errors: Mutex<BTreeMap<i32, u64>>,
 }
 
-/// Running clients. Dropped, they are told to stop and left.
+/// Running clients. Dropped before they have finished, they are told to stop, and their device is removed: one that waits
+/// for a server that never comes would keep this process for ever, and what went wrong would look like a hang.
 #[derive(Debug)]
 pub(super) struct Writers {
     board: Arc<Board>,
     clients: Vec<JoinHandle<Result<BTreeMap<u64, u64>, String>>>,
     seed: u64,
+    path: PathBuf,
+    finished: bool,
 }
 
 impl Writers {
@@ -53,7 +57,7 @@ impl Writers {
             let client = Client { device, board, first_block: number * BLOCKS_EACH, seed };
             clients.push(std::thread::spawn(move || client.run()));
         }
-        let writers = Self { board, clients, seed };
+        let writers = Self { board, clients, seed, path: path.to_owned(), finished: false };
         writers.check_progress(context, "at first")?;
         Ok(writers)
     }
@@ -127,6 +131,7 @@ impl Writers {
                 reference.write(block * BLOCK_BYTES as u64, &buffer)?;
             }
         }
+        self.finished = true;
         Ok(self.errors())
     }
 }
@@ -134,6 +139,14 @@ impl Writers {
 impl Drop for Writers {
     fn drop(&mut self) {
         self.board.stop.store(true, Ordering::Relaxed);
+        if self.finished {
+            return;
+        }
+        self.board.lost.store(true, Ordering::Relaxed);
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        if let Some(Ok(id)) = name.and_then(|name| name.strip_prefix("ublkb")).map(str::parse) {
+            remove_device(id);
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! A hand that serves one queue of a batch device: many tags in one command, deliveries through provided buffers.
+//! Where the device registers pages by itself, the ring moves data between those pages and a file, each request on its
+//! own: its number tells whose move has ended, for others are under way and further requests come meanwhile.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +12,9 @@ use ublk::raw::{
 };
 use ublk::sys::arena::Arena;
 use ublk::sys::desc::DescArea;
-use ublk::uapi::{BatchFlags, BatchIo, FETCH_ELEM_BYTES, IO_RES_ABORT, IoCmdOp, IoDesc, Op};
+use ublk::uapi::{
+    BatchFlags, BatchIo, FETCH_ELEM_BYTES, Features, IO_RES_ABORT, IoCmdOp, IoDesc, Op,
+};
 
 use super::device::{BUFFER_BYTES, DEVICE_BYTES, Rig};
 use super::{EINVAL, EIO};
@@ -33,7 +38,19 @@ const COMMIT: u64 = 2;
 /// What a scenario sends besides.
 const OTHER: u64 = 3;
 
-/// Sends batch commands of one queue in copy mode, and answers requests from a disk of its own.
+/// The first number of moves between pages and file; the tag is added.
+const MOVE: u64 = 1 << 16;
+
+/// What the disk is where pages are registered as they are delivered.
+#[derive(Debug)]
+struct Auto {
+    backing: Arc<File>,
+    /// Where each tag's pages are registered, or will be with its next request.
+    slots: Vec<u16>,
+}
+
+/// Sends batch commands of one queue in copy mode or with automatic registration, and answers requests from a disk of
+/// its own.
 #[derive(Debug)]
 pub struct BatchHand {
     ring: RawRing,
@@ -44,6 +61,7 @@ pub struct BatchHand {
     tags: Arena,
     depth: u16,
     disk: Vec<u8>,
+    auto: Option<Auto>,
     timeout: Duration,
     fetching: bool,
     /// Completions that came while another one was waited for.
@@ -53,7 +71,8 @@ pub struct BatchHand {
 }
 
 impl BatchHand {
-    /// A hand for queue 0, with a ring, elements with buffer addresses and a group of buffers for tags.
+    /// A hand for queue 0, with a ring, elements and a group of buffers for tags; and with a file and twice as many
+    /// slots as tags, where the device registers pages by itself.
     ///
     /// # Errors
     /// When one of them cannot be made.
@@ -63,8 +82,18 @@ impl BatchHand {
         let descriptors = file
             .map(0, info.queue_depth, info.io_desc_stride_bytes())
             .during("map the descriptors")?;
-        let elements = ElementBuffer::new(BatchFlags::HAS_BUF_ADDR, info.queue_depth.into())
-            .during("map the elements")?;
+        let auto = info.flags.contains(Features::AUTO_BUF_REG);
+        let layout = if auto { BatchFlags::empty() } else { BatchFlags::HAS_BUF_ADDR };
+        let elements =
+            ElementBuffer::new(layout, info.queue_depth.into()).during("map the elements")?;
+        let auto = if auto {
+            let slots = u32::from(info.queue_depth) * 2;
+            ring.register_sparse_buffers(slots).during("make a buffer table")?;
+            let backing = super::backing_file(DEVICE_BYTES as u64)?;
+            Some(Auto { backing, slots: (0..info.queue_depth).collect() })
+        } else {
+            None
+        };
         let tags = Arena::new(usize::from(BUFFERS * TAGS_BYTES)).during("map the tags")?;
         for id in 0..BUFFERS {
             let addr = Addr::Arena(&tags, usize::from(id * TAGS_BYTES));
@@ -79,6 +108,7 @@ impl BatchHand {
             tags,
             depth: info.queue_depth,
             disk: vec![0; DEVICE_BYTES],
+            auto,
             timeout: context.command_timeout(),
             fetching: false,
             later: Vec::new(),
@@ -103,12 +133,14 @@ impl BatchHand {
         &self.elements
     }
 
-    /// The element of `tag` with its own buffer.
+    /// The element of `tag` with its own buffer, or the slot it has now.
     #[must_use]
     pub fn element(&self, tag: u16, result: i32) -> BatchElement<'_> {
         let offset = usize::from(tag % self.depth) * BUFFER_BYTES;
         let buf_addr = Addr::Arena(&self.buffers, offset);
-        BatchElement { tag, result, buf_addr, buf_index: tag, ..BatchElement::default() }
+        let slot = self.auto.as_ref().and_then(|auto| auto.slots.get(usize::from(tag)));
+        let buf_index = slot.copied().unwrap_or(tag);
+        BatchElement { tag, result, buf_addr, buf_index, ..BatchElement::default() }
     }
 
     /// A payload for as many elements as these.
@@ -218,6 +250,11 @@ impl BatchHand {
         };
         match completion {
             Completion { user_data: COMMIT, res, .. } if res > 0 => Ok(()),
+            Completion { user_data, res, .. }
+                if (MOVE..MOVE + u64::from(self.depth)).contains(&user_data) =>
+            {
+                self.commit_moved(u16::try_from(user_data - MOVE).unwrap_or(u16::MAX), res)
+            }
             Completion { user_data: FETCH, res: IO_RES_ABORT, .. } => {
                 self.fetching = false;
                 Ok(())
@@ -235,7 +272,7 @@ impl BatchHand {
         }
     }
 
-    /// Does what the delivered tags ask, commits them in one command, and gives the buffer back.
+    /// Does what the delivered tags ask, commits in one command those that are done with it, and gives the buffer back.
     fn answer(&mut self, id: u16, len_bytes: usize) -> Result<(), Stop> {
         let place = usize::from(id * TAGS_BYTES);
         let mut bytes = vec![0; len_bytes];
@@ -248,27 +285,58 @@ impl BatchHand {
         }
         let mut results = Vec::with_capacity(tags.len());
         for tag in tags {
-            results.push((tag, self.perform(tag)));
+            if let Some(result) = self.perform(tag)? {
+                results.push((tag, result));
+            }
+        }
+        let addr = Addr::Arena(&self.tags, place);
+        self.ring.provide_buffer(GROUP, id, addr, TAGS_BYTES).during("provide a buffer")?;
+        self.commit(&results)
+    }
+
+    fn commit(&mut self, results: &[(u16, i32)]) -> Result<(), Stop> {
+        if results.is_empty() {
+            return Ok(());
         }
         let committed: Vec<_> =
             results.iter().map(|(tag, result)| self.element(*tag, *result)).collect();
         let count = u16::try_from(committed.len()).unwrap_or(u16::MAX);
         self.elements.fill(0, &committed);
         self.answered += u64::from(count);
-        let addr = Addr::Arena(&self.tags, place);
-        self.ring.provide_buffer(GROUP, id, addr, TAGS_BYTES).during("provide a buffer")?;
         let sqe = self.command(IoCmdOp::CommitIoCmds, &self.payload(count)).user_data(COMMIT);
         // The elements are read while the command is submitted, so the next round may fill them anew.
         self.send(&sqe)
     }
 
-    fn perform(&mut self, tag: u16) -> i32 {
+    /// The result, where it is there at once.
+    fn perform(&mut self, tag: u16) -> Result<Option<i32>, Stop> {
         let descriptor = self.descriptors.copy_out(tag);
-        match descriptor.op() {
-            Some(Op::Flush) => 0,
-            Some(Op::Read | Op::Write) => self.copy(tag, descriptor),
-            _ => -EINVAL,
+        match (descriptor.op(), &self.auto) {
+            (Some(Op::Flush), _) => Ok(Some(0)),
+            (Some(op @ (Op::Read | Op::Write)), Some(auto)) => {
+                let (position, len) = (descriptor.start_sector * 512, descriptor.nr_sectors * 512);
+                let sqe = match op {
+                    Op::Write => RawSqe::write_fixed(&auto.backing, position, len),
+                    _ => RawSqe::read_fixed(&auto.backing, position, len),
+                };
+                let slot = auto.slots[usize::from(tag)];
+                self.send(&sqe.buf_index(slot).user_data(MOVE + u64::from(tag)))?;
+                Ok(None)
+            }
+            (Some(Op::Read | Op::Write), None) => Ok(Some(self.copy(tag, descriptor))),
+            _ => Ok(Some(-EINVAL)),
         }
+    }
+
+    /// Commits a request whose bytes have moved, and names the other one of its tag's two slots for the next: a kernel
+    /// that took the tag for the slot, or kept to the first, would be found out.
+    fn commit_moved(&mut self, tag: u16, result: i32) -> Result<(), Stop> {
+        let depth = self.depth;
+        if let Some(slot) = self.auto.as_mut().and_then(|auto| auto.slots.get_mut(usize::from(tag)))
+        {
+            *slot = if *slot < depth { *slot + depth } else { *slot - depth };
+        }
+        self.commit(&[(tag, result)])
     }
 
     fn copy(&mut self, tag: u16, descriptor: IoDesc) -> i32 {

@@ -18,6 +18,7 @@ use super::integrity::{CRC16, Disk, Memory, SIZE, supported};
 use super::{checksum, signed};
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
+use crate::kernel::KernelRelease;
 use crate::process::ServerProcess;
 use crate::rig::{served, stop_served};
 use crate::scenario::Scenario;
@@ -36,9 +37,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         id: "targets/integrity-auto-modes",
         title: "checksums arrive and come back where the kernel registers pages by itself",
         covers: &["iod.INTEGRITY", "S13"],
-        known_bug: |kernel| {
-            kernel.is_series(7, 2).then_some("docs/kernel-facts.md, automatic registration on 7.2")
-        },
+        known_bug: KernelRelease::page_registration_bug,
         run: auto_modes,
         ..Scenario::SERVER
     },

@@ -181,6 +181,7 @@ impl Core {
                 buffer_len_bytes: self.info.max_io_buf_bytes,
                 metadata,
                 affinity,
+                pinned: false,
                 char_device: Arc::clone(&char_device),
                 counters: Arc::new(QueueCounters::default()),
                 features: self.info.flags,

@@ -1,5 +1,6 @@
 //! What a request asks for, decoded once from the copied descriptor.
 
+use crate::target::Hints;
 use crate::uapi::{BlkZone, IoDesc, IoFlags, Op, SECTOR_BYTES, ShmemAddr};
 
 /// A request, in the units of the block layer.
@@ -15,6 +16,8 @@ pub struct Descriptor {
     pub fua: bool,
     /// A write-zeroes that must not give the storage back.
     pub no_unmap: bool,
+    /// What its sender says about it.
+    pub hints: Hints,
     /// Its pages were to be registered with the ring and are not. Available since Linux 6.16.
     pub needs_registration: bool,
     /// Where its bytes are in shared memory, and nowhere else unless the server asks. Available since Linux 7.1.
@@ -39,6 +42,7 @@ impl Descriptor {
             nr_sectors,
             fua: flags.contains(IoFlags::FUA),
             no_unmap: flags.contains(IoFlags::NOUNMAP),
+            hints: Hints::new(flags),
             needs_registration: flags.contains(IoFlags::NEED_REG_BUF),
             shared: flags.contains(IoFlags::SHMEM_ZC).then(|| ShmemAddr::decode(wire.addr)),
             has_metadata: flags.contains(IoFlags::INTEGRITY),
@@ -97,8 +101,9 @@ mod tests {
         assert_eq!((zeroes.len_bytes(), zeroes.data_len_bytes()), (4096, 0));
         let protected = decode(1 << 18, 8, 0).unwrap();
         assert!(protected.op == Op::Read && protected.has_metadata && !fua_write.has_metadata);
-        // FAILFAST, META and SWAP mean nothing to a server.
-        assert_eq!(decode(0x0001_0f00, 1, 0).unwrap().op, Op::Read);
+        let hinted = decode(0x0001_0f00, 1, 0).unwrap();
+        assert_eq!((hinted.op, hinted.hints.flags()), (Op::Read, Hints::ALL));
+        assert_eq!(fua_write.hints, Hints::default());
         assert_eq!(decode(200, 1, 0), None);
     }
 

@@ -42,8 +42,8 @@ pub fn execute_with_metadata<T: Target + ?Sized>(
         Op::Read | Op::Write if descriptor.has_metadata => {
             metadata::execute(target, descriptor, offset, buffer, metadata)
         }
-        Op::Read => target.read(offset, buffer),
-        Op::Write => target.write(offset, buffer, descriptor.fua),
+        Op::Read => target.read_hinted(offset, buffer, descriptor.hints),
+        Op::Write => target.write_hinted(offset, buffer, descriptor.fua, descriptor.hints),
         Op::Flush => target.flush(),
         Op::Discard => target.discard(offset, len),
         Op::WriteZeroes => target.write_zeroes(offset, len, !descriptor.no_unmap),

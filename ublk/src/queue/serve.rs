@@ -137,6 +137,7 @@ fn finished(queue: u16, tag: u16, descriptor: &Descriptor, result: i32) -> Finis
         op: descriptor.op,
         offset_bytes: descriptor.offset_bytes().unwrap_or(u64::MAX),
         len_bytes: descriptor.len_bytes(),
+        hints: descriptor.hints,
         result,
     }
 }

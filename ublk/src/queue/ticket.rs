@@ -36,6 +36,8 @@ pub struct QueueTicket {
     /// The features in effect: they decide how bytes move.
     pub(crate) features: Features,
     pub(crate) affinity: Vec<u32>,
+    /// Those CPUs were asked for, and are no advice.
+    pub(crate) pinned: bool,
     pub(crate) char_device: Arc<CharDevice>,
     pub(crate) counters: Arc<QueueCounters>,
     pub(crate) kill_switch: Arc<KillSwitch>,
@@ -108,6 +110,16 @@ impl QueueTicket {
     #[must_use]
     pub fn unpinned(mut self) -> Self {
         self.affinity.clear();
+        self.pinned = false;
+        self
+    }
+
+    /// Binds the thread that will open the ticket to these CPUs instead of the queue's own. With several tickets it may
+    /// run on the CPUs of all. Opening it fails where the process may run on none of them.
+    #[must_use]
+    pub fn pinned_to(mut self, cpus: &[u32]) -> Self {
+        self.affinity = cpus.to_vec();
+        self.pinned = true;
         self
     }
 
@@ -196,8 +208,11 @@ impl Worker {
         if !cpus.is_empty() && tickets.iter().all(|ticket| !ticket.affinity.is_empty()) {
             cpus.sort_unstable();
             cpus.dedup();
-            // A cpuset may forbid those CPUs. The queue is slower elsewhere, and no less right.
-            let _ = pin_to(&cpus);
+            let pinned = pin_to(&cpus);
+            // A cpuset may forbid a queue's CPUs. The queue is slower elsewhere, and no less right.
+            if tickets.iter().any(|ticket| ticket.pinned) {
+                pinned.map_err(setup("bind the thread to the CPUs that were asked for"))?;
+            }
         }
         let specs: Vec<LaneSpec<'_>> = tickets
             .iter()

@@ -2,97 +2,43 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::affinity::Affinity;
+use super::attempt::StartupOrder;
 use super::door::Door;
-use super::live::{Server, Sockets};
-use super::mode::{DataMode, deal};
-use super::resize::Resizer;
-use super::shared::{Shared, Startup, StopHandle};
-use super::socket::socket_path;
+use super::launch::Unstarted;
+use super::live::Server;
+use super::mode::DataMode;
+use super::shared::{Shared, StopHandle};
 use super::start_error::StartError;
 use super::takeover::{Takeover, check_metadata};
-use super::workers::Workers;
-use super::{DeviceStatus, ParamsStatus, Status};
 use crate::ctrl::Control;
-use crate::device::{
-    Configured, Device, DeviceError, DeviceSpec, Live, Recoverable, Recovery, SharedMemory,
-    StartProgress, Starting, Step,
-};
+use crate::device::{Device, DeviceError, DeviceSpec, Recovery, SharedMemory, Step};
 use crate::params::{MAX_IO_BYTES_DEFAULT, ParamsBuilder};
-use crate::queue::{KillSwitch, LatencyHistogram, LatencySnapshot, QueueCounters, QueueTicket};
 use crate::target::{Target, ZonedTarget};
-use crate::uapi::{Features, Params};
-
-/// How long the start waits for the kernel at a time before it looks at its queues again. Only while
-/// starting; a live server has no timer.
-const START_SLICE: Duration = Duration::from_millis(20);
-/// How long threads may take to end after a start failed.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// In which order tags are fetched and START_DEV is submitted. The kernel takes all three.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartupOrder {
-    /// Fetch every tag, then start.
-    #[default]
-    FetchThenStart,
-    /// Submit the start, then fetch; it completes with the last tag.
-    StartThenFetch,
-    /// Submit the start while the queues' threads fetch.
-    Concurrent,
-}
-
-/// A device of which no tag is fetched yet.
-pub(super) enum Unstarted {
-    /// Added by this server.
-    New(Device<Configured>),
-    /// Left by another one.
-    Left(Device<Recoverable>),
-}
-
-impl Unstarted {
-    fn begin(self) -> Result<Device<Starting>, DeviceError> {
-        match self {
-            Self::New(device) => device.begin_start(),
-            Self::Left(device) => device.begin_recovery(),
-        }
-    }
-
-    fn open_queues(&mut self) -> Result<Vec<QueueTicket>, DeviceError> {
-        match self {
-            Self::New(device) => device.open_queues(),
-            Self::Left(device) => device.open_queues(),
-        }
-    }
-
-    fn kill_switch(&self) -> Arc<KillSwitch> {
-        match self {
-            Self::New(device) => device.kill_switch(),
-            Self::Left(device) => device.kill_switch(),
-        }
-    }
-}
+use crate::uapi::Features;
 
 /// Chooses how a target is served. Defaults: a free id, 1 queue, depth 64, requests of 512 KiB.
 pub struct ServerBuilder {
-    door: Arc<dyn Door>,
-    target_name: String,
+    pub(super) door: Arc<dyn Door>,
+    pub(super) target_name: String,
     spec: DeviceSpec,
     params: ParamsBuilder,
     recovery: Recovery,
     unprivileged: bool,
     mode: DataMode,
     batch: bool,
-    threads: Option<usize>,
-    share_queues: bool,
-    order: StartupOrder,
-    start_timeout: Duration,
-    latency: bool,
-    rotate: bool,
+    pub(super) threads: Option<usize>,
+    pub(super) share_queues: bool,
+    pub(super) affinity: Affinity,
+    pub(super) order: StartupOrder,
+    pub(super) start_timeout: Duration,
+    pub(super) latency: bool,
+    pub(super) rotate: bool,
     memories: Vec<SharedMemory>,
-    socket: Option<Option<PathBuf>>,
-    shared: Arc<Shared>,
+    pub(super) socket: Option<Option<PathBuf>>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for ServerBuilder {
@@ -125,6 +71,7 @@ impl ServerBuilder {
             batch: false,
             threads: None,
             share_queues: false,
+            affinity: Affinity::default(),
             order: StartupOrder::default(),
             start_timeout: Duration::from_secs(30),
             latency: false,
@@ -223,6 +170,18 @@ impl ServerBuilder {
     #[must_use]
     pub fn share_queues(mut self, share: bool) -> Self {
         self.share_queues = share;
+        self
+    }
+
+    /// Where the threads run; [`Affinity::Queues`] unless given.
+    ///
+    /// ```
+    /// # use ublk::{server::{Affinity, Server}, target::NullTarget};
+    /// let server = Server::builder(NullTarget::new(1 << 30)).affinity(Affinity::Cpus(vec![0, 1]));
+    /// ```
+    #[must_use]
+    pub fn affinity(mut self, affinity: Affinity) -> Self {
+        self.affinity = affinity;
         self
     }
 
@@ -392,173 +351,5 @@ impl ServerBuilder {
             self.spec.features |= offered & Features::QUIESCE;
         }
         Ok(())
-    }
-
-    /// Serves a device and makes it live.
-    pub(super) fn launch(
-        self,
-        mut device: Unstarted,
-        params: Params,
-    ) -> Result<Server, StartError> {
-        let mut tickets = device.open_queues()?;
-        if self.latency {
-            tickets = tickets.into_iter().map(QueueTicket::with_latency).collect();
-        }
-        if self.rotate {
-            tickets = tickets.into_iter().map(QueueTicket::rotating).collect();
-        }
-        let hands = deal(tickets, self.threads, self.share_queues);
-        let counters: Vec<_> = hands.iter().flatten().map(QueueTicket::counters).collect();
-        let threads = hands.len();
-        let startup = Attempt {
-            shared: &self.shared,
-            door: &self.door,
-            deadline: Instant::now() + self.start_timeout,
-            timeout: self.start_timeout,
-            threads,
-        };
-        let (mut device, workers) = startup.run(device, hands, self.order)?;
-        // A second look, for the state and the pid that the start has set.
-        let info = device.refresh_info();
-        let resizer = Arc::new(Resizer::new(info, Arc::clone(&self.door), params));
-        let status = {
-            let (target, counters) = (self.target_name, counters.clone());
-            let (info, resizer) = (DeviceStatus::from(&info), Arc::clone(&resizer));
-            move || Status {
-                pid: std::process::id(),
-                target: target.clone(),
-                info: info.clone(),
-                params: ParamsStatus::from(&resizer.params()),
-                counters: counters.iter().map(|queue| queue.snapshot()).collect(),
-                latency: latencies(&counters),
-            }
-        };
-        let socket = match self.socket {
-            Some(None) => None,
-            Some(Some(path)) => Some(path),
-            None => Some(socket_path(info.dev_id)),
-        };
-        let sockets = socket.map(|path| Sockets::open(&path, status.clone(), &resizer));
-        Ok(Server::new(device, workers, self.shared, resizer, counters, Box::new(status), sockets))
-    }
-}
-
-/// None, or one for each queue.
-fn latencies(counters: &[Arc<QueueCounters>]) -> Vec<LatencySnapshot> {
-    let histograms = counters.iter().filter_map(|queue| queue.latency());
-    histograms.map(LatencyHistogram::snapshot).collect()
-}
-
-/// A start that is under way.
-struct Attempt<'a> {
-    shared: &'a Arc<Shared>,
-    door: &'a Arc<dyn Door>,
-    deadline: Instant,
-    timeout: Duration,
-    threads: usize,
-}
-
-/// A start that failed, with the device where it is still there: it is dropped after its queues.
-struct Aborted {
-    starting: Option<Box<Device<Starting>>>,
-    error: StartError,
-}
-
-impl Attempt<'_> {
-    fn run(
-        &self,
-        device: Unstarted,
-        hands: Vec<Vec<QueueTicket>>,
-        order: StartupOrder,
-    ) -> Result<(Device<Live>, Workers), StartError> {
-        let spawn = |hands| Workers::spawn(hands, self.door, self.shared);
-        let kill_switch = device.kill_switch();
-        // Whatever fails from here on: queues first, for the device cannot go while they hold it.
-        let abort = |workers: Workers, error: StartError| {
-            kill_switch.cut();
-            let _ = workers.join(ABORT_TIMEOUT);
-            Err(error)
-        };
-        let (starting, workers) = match order {
-            StartupOrder::StartThenFetch => {
-                let starting = device.begin()?;
-                (starting, spawn(hands))
-            }
-            StartupOrder::Concurrent => {
-                let workers = spawn(hands);
-                match device.begin() {
-                    Ok(starting) => (starting, workers),
-                    Err(error) => return abort(workers, error.into()),
-                }
-            }
-            StartupOrder::FetchThenStart => {
-                let workers = spawn(hands);
-                let armed = self.shared.wait_startup(self.left());
-                match self.check(armed) {
-                    Ok(()) => {}
-                    Err(error) => {
-                        let aborted = abort(workers, error);
-                        drop(device);
-                        return aborted;
-                    }
-                }
-                match device.begin() {
-                    Ok(starting) => (starting, workers),
-                    Err(error) => return abort(workers, error.into()),
-                }
-            }
-        };
-        match self.finish(starting) {
-            Ok(live) => Ok((live, workers)),
-            Err(Aborted { starting, error }) => {
-                let aborted = abort(workers, error);
-                drop(starting);
-                aborted
-            }
-        }
-    }
-
-    /// Waits for START_DEV, with an eye on the queues: one that fails would keep it waiting for ever.
-    fn finish(&self, mut starting: Device<Starting>) -> Result<Device<Live>, Aborted> {
-        loop {
-            starting = match starting.wait(START_SLICE.min(self.left())) {
-                Ok(StartProgress::Live(live)) => return Ok(live),
-                Ok(StartProgress::Pending(starting)) => starting,
-                Err(error) => {
-                    // A queue's failure is the cause, the kernel's refusal then its consequence.
-                    let trouble = self.shared.startup_trouble();
-                    let error = self.check(trouble).err().unwrap_or(error.into());
-                    return Err(Aborted { starting: None, error });
-                }
-            };
-            if let Some(trouble) = self.shared.startup_trouble()
-                && let Err(error) = self.check(Some(trouble))
-            {
-                return Err(Aborted { starting: Some(Box::new(starting)), error });
-            }
-            if self.left().is_zero() {
-                let starting = Some(Box::new(starting));
-                return Err(Aborted { starting, error: self.timed_out() });
-            }
-        }
-    }
-
-    fn check(&self, startup: Option<Startup>) -> Result<(), StartError> {
-        match startup {
-            Some(Startup::AllArmed) => Ok(()),
-            Some(Startup::Failed(failure)) => Err(StartError::Queue(failure)),
-            Some(Startup::StopRequested) => Err(StartError::Interrupted),
-            Some(Startup::Ended) => Err(StartError::StoppedMeanwhile),
-            None => Err(self.timed_out()),
-        }
-    }
-
-    fn timed_out(&self) -> StartError {
-        let missing = self.shared.not_armed();
-        StartError::TimedOut { timeout: self.timeout, missing, threads: self.threads }
-    }
-
-    fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
     }
 }

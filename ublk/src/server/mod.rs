@@ -15,9 +15,12 @@
 //! Every way out is bounded. A start whose queue fails says why and leaves nothing behind; a stop that
 //! the target holds up is carried through by force after its timeout.
 
+mod affinity;
+mod attempt;
 mod builder;
 mod detach;
 mod door;
+mod launch;
 mod live;
 mod mode;
 mod prometheus;
@@ -30,7 +33,9 @@ mod status;
 mod takeover;
 mod workers;
 
-pub use builder::{ServerBuilder, StartupOrder};
+pub use affinity::Affinity;
+pub use attempt::StartupOrder;
+pub use builder::ServerBuilder;
 pub use detach::{DetachError, DetachReport};
 pub use live::{Server, StopError, StopReport};
 pub use mode::DataMode;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::builder::{ServerBuilder, Unstarted};
+use super::builder::ServerBuilder;
+use super::launch::Unstarted;
 use super::live::Server;
 use super::shared::StopHandle;
 use super::start_error::StartError;

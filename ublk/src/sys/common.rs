@@ -6,9 +6,17 @@
 //! kernel says; and what one wrote is seen by the next, for giving is a release and taking an acquire.
 
 use std::io;
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+#[cfg(not(loom))]
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicBool, Ordering};
+#[cfg(loom)]
+use loom::sync::{Condvar, Mutex};
 
 use super::buffers::TagBuffers;
 
@@ -69,17 +77,26 @@ impl CommonTags {
     /// Waits until all tags are prepared, by whichever rings; no longer than `limit`. A device that is being taken
     /// over refuses fetches before that.
     pub(super) fn wait_prepared(&self, limit: Duration) {
-        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = |prepared: &mut usize| *prepared < self.taken.len();
-        // After the limit the kernel says what is wrong.
-        drop(self.all_prepared.wait_timeout_while(prepared, limit, missing));
+        let deadline = Instant::now() + limit;
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        while *prepared < self.taken.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // The kernel will say what is wrong.
+                return;
+            }
+            let waited = self.all_prepared.wait_timeout(prepared, left);
+            prepared = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Makes the calling ring the one that has the tag. False where another has it, or there is no such tag.
     #[must_use]
     pub(super) fn take(&self, tag: u16) -> bool {
         let taken = self.taken.get(usize::from(tag));
-        taken.is_some_and(|taken| !taken.swap(true, Ordering::AcqRel))
+        // An attempt that fails writes nothing, so that it cannot be mistaken for a ring that has the tag.
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        taken.is_some_and(|taken| taken.compare_exchange(false, true, order.0, order.1).is_ok())
     }
 
     /// Gives a tag, which the calling ring has, to the kernel.
@@ -148,5 +165,72 @@ mod tests {
         // SAFETY: as above, and the threads have ended.
         let bytes = unsafe { buffers.place(0, 64).unwrap().as_ref() };
         assert_eq!(*bytes, [(4 * 500 % 256) as u8; 64]);
+    }
+}
+
+/// `RUSTFLAGS="--cfg loom" cargo test -p ublk --lib loom_tests`
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    /// A tag's buffer, as loom watches it: two that look at once, or one that looks without having heard of the other's
+    /// end, are an error.
+    struct Queue {
+        common: CommonTags,
+        buffer: UnsafeCell<u32>,
+    }
+
+    // SAFETY: the buffer is touched by nobody but `serve`, who has taken its tag; loom watches that.
+    unsafe impl Sync for Queue {}
+
+    /// What a ring does with a tag that the kernel says is its: adds one to the bytes.
+    fn serve(queue: &Queue) -> bool {
+        if !queue.common.take(0) {
+            return false;
+        }
+        // SAFETY: whoever has taken the tag has its buffer alone; that this is so is what loom checks.
+        queue.buffer.with_mut(|bytes| unsafe { *bytes += 1 });
+        queue.common.give(0);
+        true
+    }
+
+    #[test]
+    fn a_kernel_that_delivers_a_tag_twice_gives_no_buffer_to_two_rings() {
+        loom::model(|| {
+            let common = CommonTags::new(1);
+            let queue = Arc::new(Queue { common, buffer: UnsafeCell::new(0) });
+            let other = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || serve(&queue))
+            };
+            let here = serve(&queue);
+            let served = u32::from(here) + u32::from(other.join().unwrap());
+            assert!(served >= 1 && queue.common.take(0), "one of both serves, and gives it back");
+            // SAFETY: as above.
+            assert_eq!(queue.buffer.with(|bytes| unsafe { *bytes }), served);
+        });
+    }
+
+    #[test]
+    fn the_last_ring_to_prepare_wakes_all_that_wait() {
+        loom::model(|| {
+            const LONG: Duration = Duration::from_secs(1000);
+            let common = Arc::new(CommonTags::new(2));
+            let other = {
+                let common = Arc::clone(&common);
+                thread::spawn(move || {
+                    common.note_prepared(1);
+                    common.wait_prepared(LONG);
+                })
+            };
+            common.note_prepared(1);
+            common.wait_prepared(LONG);
+            other.join().unwrap();
+            assert_eq!(*common.prepared.lock().unwrap(), 2);
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! The vocabulary of the fault-injection seam: what a target is told of a result, and what becomes of it.
 
-use super::Op;
+use super::{Hints, Op};
 
 /// A request that has been done, before its result goes to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Finished {
     pub offset_bytes: u64,
     /// How many bytes it covers; 0 for a flush.
     pub len_bytes: u64,
+    /// What its sender said about it.
+    pub hints: Hints,
     /// Bytes done, or a negative errno.
     pub result: i32,
 }

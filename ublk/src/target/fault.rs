@@ -19,7 +19,8 @@ pub use language::FaultRuleError;
 pub use rule::{DELAY_MAX, Fault, FaultRule};
 
 use super::{
-    Capabilities, CommitDecision, Extents, Finished, IntegrityTarget, Op, Target, ZonedTarget,
+    Capabilities, CommitDecision, Extents, Finished, Hints, IntegrityTarget, Op, Target,
+    ZonedTarget,
 };
 
 /// A target whose requests meet faults.
@@ -119,23 +120,37 @@ impl<T: Target> Target for FaultTarget<T> {
     }
 
     fn read(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_hinted(offset_bytes, buffer, Hints::default())
+    }
+
+    fn write(&self, offset_bytes: u64, data: &[u8], fua: bool) -> io::Result<()> {
+        self.write_hinted(offset_bytes, data, fua, Hints::default())
+    }
+
+    fn read_hinted(&self, offset_bytes: u64, buffer: &mut [u8], hints: Hints) -> io::Result<()> {
         let spoil = self.before(Op::Read, offset_bytes, buffer.len() as u64)?;
-        self.inner.read(offset_bytes, buffer)?;
+        self.inner.read_hinted(offset_bytes, buffer, hints)?;
         if let Some(at) = spoil.flip {
             invert(buffer, at);
         }
         Ok(())
     }
 
-    fn write(&self, offset_bytes: u64, data: &[u8], fua: bool) -> io::Result<()> {
+    fn write_hinted(
+        &self,
+        offset_bytes: u64,
+        data: &[u8],
+        fua: bool,
+        hints: Hints,
+    ) -> io::Result<()> {
         let spoil = self.before(Op::Write, offset_bytes, data.len() as u64)?;
         let kept = spoil.keep_bytes.map_or(data.len(), |bytes| data.len().min(bytes as usize));
         let Some(at) = spoil.flip else {
-            return self.inner.write(offset_bytes, &data[..kept], fua);
+            return self.inner.write_hinted(offset_bytes, &data[..kept], fua, hints);
         };
         let mut data = data[..kept].to_vec();
         invert(&mut data, at);
-        self.inner.write(offset_bytes, &data, fua)
+        self.inner.write_hinted(offset_bytes, &data, fua, hints)
     }
 
     fn flush(&self) -> io::Result<()> {

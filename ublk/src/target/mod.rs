@@ -40,6 +40,7 @@ mod errno;
 mod extent;
 mod fault;
 mod file;
+mod hints;
 mod integrity;
 mod metadata;
 mod null;
@@ -62,6 +63,7 @@ pub use errno::errno_of;
 pub use extent::{Extent, Extents};
 pub use fault::{DELAY_MAX, Fault, FaultRule, FaultRuleError, FaultTarget};
 pub use file::{FileOptions, FileTarget, FileTargetError};
+pub use hints::Hints;
 pub use integrity::{Checksum, IntegrityOptions, IntegrityTarget};
 pub use metadata::{MetadataTarget, MetadataTargetError};
 pub use null::NullTarget;
@@ -112,6 +114,32 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// Whatever the application should see.
     fn write(&self, offset_bytes: u64, data: &[u8], fua: bool) -> io::Result<()>;
+
+    /// What is called for each read: [`read`](Self::read) with what its sender says about it. The default does not
+    /// listen, and neither do the ready targets that put several others together.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_hinted(&self, offset_bytes: u64, buffer: &mut [u8], hints: Hints) -> io::Result<()> {
+        let _ = hints;
+        self.read(offset_bytes, buffer)
+    }
+
+    /// What is called for each write: [`write`](Self::write) with what its sender says about it, as
+    /// [`read_hinted`](Self::read_hinted).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn write_hinted(
+        &self,
+        offset_bytes: u64,
+        data: &[u8],
+        fua: bool,
+        hints: Hints,
+    ) -> io::Result<()> {
+        let _ = hints;
+        self.write(offset_bytes, data, fua)
+    }
 
     /// Makes every write that has returned durable. Called only with [`Capabilities::flush`].
     ///
@@ -203,6 +231,20 @@ impl<T: Target + ?Sized> Target for std::sync::Arc<T> {
 
     fn write(&self, offset_bytes: u64, data: &[u8], fua: bool) -> io::Result<()> {
         (**self).write(offset_bytes, data, fua)
+    }
+
+    fn read_hinted(&self, offset_bytes: u64, buffer: &mut [u8], hints: Hints) -> io::Result<()> {
+        (**self).read_hinted(offset_bytes, buffer, hints)
+    }
+
+    fn write_hinted(
+        &self,
+        offset_bytes: u64,
+        data: &[u8],
+        fua: bool,
+        hints: Hints,
+    ) -> io::Result<()> {
+        (**self).write_hinted(offset_bytes, data, fua, hints)
     }
 
     fn flush(&self) -> io::Result<()> {

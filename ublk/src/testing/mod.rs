@@ -102,6 +102,8 @@
 //! particular kernel does wrong. Several queues are several threads that use one `Disk` at the same time.
 
 mod disk;
+#[cfg(test)]
+mod hint_tests;
 mod outcome;
 mod refusal;
 mod request;

@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::queue::double::Work;
-use crate::target::{Op, ZoneAction};
+use crate::target::{Hints, Op, ZoneAction};
 use crate::uapi::{IoDesc, IoFlags, SECTOR_BYTES};
 
 /// A request to a [`Disk`](super::Disk).
@@ -96,6 +96,13 @@ impl Request {
     #[must_use]
     pub fn no_unmap(mut self) -> Self {
         self.flags |= IoFlags::NOUNMAP;
+        self
+    }
+
+    /// Says something about the request, as its sender may.
+    #[must_use]
+    pub fn hinted(mut self, hints: Hints) -> Self {
+        self.flags |= hints.flags();
         self
     }
 

@@ -114,7 +114,10 @@ fn show(line: &str, plan: &PerfPlan, progress: &Terminal) -> bool {
             progress.line(&format!("{kernel_release}: ready, {cpus} CPU(s)"));
         }
         PerfEvent::Refused { .. } | PerfEvent::Finished => return true,
-        PerfEvent::Measured { .. } => {}
+        PerfEvent::BenchFailed { bench, reason } => {
+            progress.line(&format!("bench {bench}: {reason}"));
+        }
+        PerfEvent::Measured { .. } | PerfEvent::Benched { .. } => {}
     }
     false
 }

@@ -1,6 +1,8 @@
 //! The host's side of a perf run: who is compared, in which order, in which machine.
 
+pub(crate) mod benches;
 pub(crate) mod layout;
 pub(crate) mod libublk;
 pub(crate) mod machine;
+pub(crate) mod measure;
 pub(crate) mod subjects;

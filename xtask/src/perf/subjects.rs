@@ -1,11 +1,14 @@
-//! Who is compared, and how each is asked for the same thing: one queue, 128 tags, 4 KiB, null.
+//! Who is compared, and how each is asked for the same thing: 128 tags, and null unless told otherwise.
 
 use std::path::{Path, PathBuf};
 
+use reports::gate::{BASE, CONTROL};
 use reports::perf::{Launch, Role, Subject};
 use vmimage::initramfs::Content;
 use vmimage::symbols;
 use vmimage::userland::GuestFile;
+
+use crate::cli::PerfTarget;
 
 /// Tags of every device, so that QD 128 fits.
 pub(crate) const DEPTH: u16 = 128;
@@ -14,6 +17,7 @@ const ID: u32 = 1;
 /// Not `/bin/ublk`, which is built for a short wait instead of speed.
 const UBLK: &str = "/opt/perf/ublk";
 const UBLK_OTHER: &str = "/opt/perf/ublk-other";
+const UBLK_BASE: &str = "/opt/perf/ublk-base";
 const KUBLK: &str = "/opt/perf/kublk";
 const LIBUBLK: &str = "/opt/perf/libublk-null";
 
@@ -97,6 +101,8 @@ pub(crate) struct Programs {
     pub(crate) ublk: PathBuf,
     /// Another build of ours, for a comparison of two.
     pub(crate) other: Option<PathBuf>,
+    /// What a gate compares with; measured as `base`, and as `control` once more.
+    pub(crate) base: Option<PathBuf>,
     pub(crate) kublk: Option<PathBuf>,
     pub(crate) libublk: Option<PathBuf>,
 }
@@ -108,25 +114,55 @@ impl Programs {
             let content = Content::Path(path.to_owned());
             GuestFile { guest: guest.to_owned(), content, mode: 0o755 }
         };
-        let others = [(UBLK_OTHER, &self.other), (KUBLK, &self.kublk), (LIBUBLK, &self.libublk)];
+        let others = [
+            (UBLK_OTHER, &self.other),
+            (UBLK_BASE, &self.base),
+            (KUBLK, &self.kublk),
+            (LIBUBLK, &self.libublk),
+        ];
         let others = others.into_iter().filter_map(|(guest, path)| Some((guest, path.as_deref()?)));
         let ours = (UBLK, self.ublk.as_path());
         std::iter::once(ours).chain(others).map(|(guest, path)| file(guest, path)).collect()
     }
 }
 
-/// Every subject there is with these programs, on `queues` queues.
-pub(crate) fn all(programs: &Programs, queues: u16) -> Vec<Subject> {
+impl PerfTarget {
+    /// What `ublk add` is told; fio touches the first 256 MiB.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Null => "null --untouched --size 1G",
+            Self::Ram => "ram --size 256M",
+            Self::File => "file --path /tmp/perf.img --size 256M",
+        }
+    }
+
+    /// What is appended to the server's name, so that a history of `ublk` stays one of the null target.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Null => "",
+            Self::Ram => "-ram",
+            Self::File => "-file",
+        }
+    }
+}
+
+/// Every subject there is with these programs, on `queues` queues; ours with each of the targets.
+pub(crate) fn all(programs: &Programs, targets: &[PerfTarget], queues: u16) -> Vec<Subject> {
     let mut subjects = Vec::new();
     for mode in MODES {
-        let ours =
-            [("ublk", UBLK, Some(&programs.ublk)), ("other", UBLK_OTHER, programs.other.as_ref())];
+        let ours = [
+            ("ublk", UBLK, Some(&programs.ublk)),
+            ("other", UBLK_OTHER, programs.other.as_ref()),
+            (BASE, UBLK_BASE, programs.base.as_ref()),
+            (CONTROL, UBLK_BASE, programs.base.as_ref()),
+        ];
         for (name, guest, path) in ours {
             let (Some(path), Some(arguments)) = (path, mode.ours) else { continue };
-            let base = format!(
-                "{guest} add null --untouched --size 1G --id {ID} --queues {queues} --depth"
-            );
-            subjects.push(server(name, mode, Role::Ours, &base, arguments, path));
+            for target in targets {
+                let (words, name) = (target.words(), format!("{name}{}", target.suffix()));
+                let base = format!("{guest} add {words} --id {ID} --queues {queues} --depth");
+                subjects.push(server(&name, mode, Role::Ours, &base, arguments, path));
+            }
         }
         if let (Some(path), Some(arguments)) = (&programs.kublk, mode.kublk) {
             let base = format!("{KUBLK} add -t null -n {ID} -q {queues} -d");
@@ -189,6 +225,30 @@ fn server(
     }
 }
 
+/// How a server's device outlives it, and how another program takes it over.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    /// What `add` is given beside the depth.
+    pub(crate) add: Vec<String>,
+    /// The program that takes over, and its arguments.
+    pub(crate) take_over: Vec<String>,
+}
+
+/// That of a subject; libublk's example cannot.
+pub(crate) fn recovery(subject: &Subject) -> Option<Recovery> {
+    let Launch::Server { argv, .. } = &subject.launch else { return None };
+    let program = argv.first()?;
+    let (add, take_over) = match subject.name.as_str() {
+        "kublk" => ("-r 1", format!("{program} recover -t null -n {ID}")),
+        _ if subject.role == Role::Ours => {
+            ("--recovery plain", format!("{program} recover {ID} null --untouched --size 1G"))
+        }
+        _ => return None,
+    };
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect();
+    Some(Recovery { add: words(add), take_over: words(&take_over) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,10 +259,11 @@ mod tests {
         let programs = Programs {
             ublk: own.clone(),
             other: None,
+            base: None,
             kublk: Some(own.clone()),
             libublk: Some(own),
         };
-        let subjects = all(&programs, 1);
+        let subjects = all(&programs, &[PerfTarget::Null, PerfTarget::Ram], 1);
         assert!(MODES.iter().filter(|mode| mode.kublk.is_none()).count() <= 1);
         for subject in &subjects {
             if let Launch::Server { argv, .. } = &subject.launch {

@@ -1,6 +1,7 @@
 //! The check that keeps the tables whole: against what is declared, and against the catalogue.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ublk::features::RULES;
 use ublk::uapi::{
@@ -99,7 +100,11 @@ fn every_item_is_used_by_a_scenario_of_the_catalogue() {
 
 #[test]
 fn each_way_to_rot_is_noticed() {
-    let rows = rows! { "q_id" => "abi/no-such-scenario"; "tag, tag" => "abi/update-size"; "tga" => "abi/update-size"; };
+    let rows = rows! {
+        "q_id", "6.0", "RawSqe::io" => "abi/no-such-scenario";
+        "tag, tag", "6.0", "RawSqe::io" => "abi/update-size";
+        "tga", "6.0", "RawSqe::io" => "abi/update-size";
+    };
     let table = Table { title: "struct ublksrv_io_cmd", rows };
     let told = complaints(&[table], is_known).join("\n");
     for expected in [
@@ -112,10 +117,53 @@ fn each_way_to_rot_is_noticed() {
     }
     let unknown = Table { title: "struct of nobody", rows: &[] };
     assert_eq!(complaints(&[unknown], is_known).len(), 1);
-    let pending = rows! { "addr" => "modes/shmem-zero-copy"; };
+    let pending = rows! { "addr", "6.0", "RawSqe::io" => "modes/shmem-zero-copy"; };
     let table = Table { title: "struct ublksrv_io_cmd", rows: pending };
     assert_eq!(waiting(&[table], |_| false).len(), 1);
     assert_eq!(waiting(&[table], |_| true).len(), 0);
+}
+
+/// All of the library's source, without its tests' folder.
+fn library() -> String {
+    fn read(folder: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                into.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../ublk/src")), &mut text);
+    text
+}
+
+/// Whether a function, a type or a variant of that name is declared; and the type it belongs to.
+fn is_declared(library: &str, path: &str) -> bool {
+    let declared = |name: &str| {
+        let kinds = ["fn", "struct", "enum", "trait"].iter();
+        let mut heads = kinds
+            .flat_map(|kind| ["(", "<", " ", ";", ":"].map(|end| format!("{kind} {name}{end}")));
+        heads.any(|head| library.contains(&head)) || library.contains(&format!("\n    {name},\n"))
+    };
+    // The first part of a path to a free function is its module.
+    let last = path.rsplit("::").next().unwrap_or_default();
+    let owner = path.split("::").next().filter(|owner| owner.starts_with(char::is_uppercase));
+    declared(last) && owner.is_none_or(declared)
+}
+
+#[test]
+fn every_item_is_reached_by_something_that_is_declared() {
+    let library = library();
+    let rows = tables().flat_map(|table| table.rows);
+    let paths = rows.flat_map(|row| row.api.split(", "));
+    let missing: Vec<_> = paths.filter(|path| !is_declared(&library, path)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+    for wrong in ["Control::no_such_function", "NoSuchType::open", "DataMode::NoSuchMode", ""] {
+        assert!(!is_declared(&library, wrong), "{wrong:?}");
+    }
 }
 
 #[test]

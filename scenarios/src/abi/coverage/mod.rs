@@ -12,6 +12,10 @@ use std::fmt::Write;
 pub struct Row {
     /// Its name: `ADD_DEV`, or the fields of a group with commas between.
     pub item: &'static str,
+    /// The kernel it came with.
+    pub since: &'static str,
+    /// How a user of the library reaches it, with commas between: functions, variants, types.
+    pub api: &'static str,
     /// Ids of scenarios, or patterns with `*`.
     pub scenarios: &'static [&'static str],
 }
@@ -26,8 +30,8 @@ pub struct Table {
 }
 
 macro_rules! rows {
-    ($( $item:literal => $($scenario:literal),+ ; )*) => {
-        &[$( Row { item: $item, scenarios: &[$($scenario),+] } ),*]
+    ($( $item:literal, $since:literal, $api:literal => $($scenario:literal),+ ; )*) => {
+        &[$( Row { item: $item, since: $since, api: $api, scenarios: &[$($scenario),+] } ),*]
     };
 }
 
@@ -41,20 +45,45 @@ pub fn tables() -> impl Iterator<Item = &'static Table> {
     commands::TABLES.iter().chain(structs::TABLES)
 }
 
+/// The series that whole runs are made with, the oldest first.
+const SERIES: [(u32, u32); 6] = [(6, 12), (6, 16), (6, 17), (6, 18), (7, 2), (7, 3)];
+
+impl Row {
+    /// The series that have it.
+    fn series(&self) -> String {
+        let number = |text: &str| text.parse().unwrap_or(u32::MAX);
+        let since = self.since.split_once('.').map(|(major, minor)| (number(major), number(minor)));
+        let have: Vec<_> = SERIES.iter().filter(|series| Some(**series) >= since).collect();
+        match have.as_slice() {
+            _ if have.len() == SERIES.len() => "all".into(),
+            [(major, minor)] => format!("{major}.{minor}"),
+            [(major, minor), ..] => format!("from {major}.{minor}"),
+            [] => "none".into(),
+        }
+    }
+}
+
+fn code(words: impl Iterator<Item = &'static str>) -> String {
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
 /// The tables as `docs/abi-coverage.md` shows them.
 #[must_use]
 pub fn markdown() -> String {
     let mut text = String::from(
         "# Coverage of the kernel's interface\n\n\
-         Generated from `scenarios/src/abi/coverage.rs`; a test compares both, and\n\
-         `UBLK_BLESS=1 cargo test -p scenarios coverage` writes this file anew. A scenario whose item the\n\
-         running kernel has not is skipped by a printed probe: GET_FEATURES, or parameters that do not come back.\n",
+         Generated from `scenarios/src/abi/coverage/`; a test compares both, and\n\
+         `UBLK_BLESS=1 cargo test -p scenarios coverage` writes this file anew. What is declared in `ublk::uapi`, the names\n\
+         in the second column and the scenarios are compared with the code. \"Series\" is which of 6.12, 6.16, 6.17, 6.18,\n\
+         7.2 and 7.3 have the item; on the others its scenarios are skipped by a printed probe: GET_FEATURES, or parameters\n\
+         that do not come back.\n",
     );
     for Table { title, rows } in tables() {
-        let _ = write!(text, "\n## {title}\n\n| item | scenarios |\n|---|---|\n");
+        let head = "| item | API | series | scenarios |\n|---|---|---|---|";
+        let _ = write!(text, "\n## {title}\n\n{head}\n");
         for row in *rows {
-            let ids: Vec<_> = row.scenarios.iter().map(|id| format!("`{id}`")).collect();
-            let _ = writeln!(text, "| {} | {} |", row.item, ids.join(", "));
+            let (api, scenarios) = (code(row.api.split(", ")), code(row.scenarios.iter().copied()));
+            let _ = writeln!(text, "| {} | {api} | {} | {scenarios} |", row.item, row.series());
         }
     }
     text

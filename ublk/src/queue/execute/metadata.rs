@@ -17,8 +17,8 @@ pub(super) fn execute<T: Target + ?Sized>(
     let Some(integrity) = target.integrity() else {
         // Whoever does not look at bytes has no use for their metadata either. Anybody else would lose it.
         return match target.capabilities().ignores_data {
-            true if read => target.read(offset, data),
-            true => target.write(offset, data, descriptor.fua),
+            true if read => target.read_hinted(offset, data, descriptor.hints),
+            true => target.write_hinted(offset, data, descriptor.fua, descriptor.hints),
             false => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
         };
     };

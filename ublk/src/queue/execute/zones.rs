@@ -118,6 +118,7 @@ mod tests {
             nr_sectors: nr,
             fua: false,
             no_unmap: false,
+            hints: crate::target::Hints::default(),
             needs_registration: false,
             shared: None,
             has_metadata: false,

@@ -10,7 +10,7 @@ use super::io::{Running, TaskIo};
 use crate::queue::Descriptor;
 use crate::sys::lane::Transfer;
 use crate::sys::worker_ring::Operation;
-use crate::target::{Extent, Op};
+use crate::target::{Extent, Hints, Op};
 use crate::uapi::ShmemAddr;
 
 /// A request of an [`AsyncTarget`](crate::target::AsyncTarget).
@@ -54,6 +54,11 @@ impl AsyncRequest {
     /// How much of the device it covers.
     pub fn len_bytes(&self) -> u64 {
         self.descriptor.len_bytes()
+    }
+
+    /// What its sender says about it.
+    pub fn hints(&self) -> Hints {
+        self.descriptor.hints
     }
 
     /// The queue it came through.

@@ -11,7 +11,15 @@ fn faulty(rules: &[&str]) -> FaultTarget<RamTarget> {
 }
 
 fn finished(op: Op, len_bytes: u64, result: i32) -> Finished {
-    Finished { queue: 0, tag: 0, op, offset_bytes: 4096, len_bytes, result }
+    Finished {
+        queue: 0,
+        tag: 0,
+        op,
+        offset_bytes: 4096,
+        len_bytes,
+        hints: Hints::default(),
+        result,
+    }
 }
 
 #[test]

@@ -50,6 +50,20 @@ const KNOWN: &[KnownBug] = &[
                for ever (seen on 6.12)",
         remedy: "boot 7.0 or later, or let servers start before they are killed",
     },
+    KnownBug {
+        from: Release(6, 16, 0),
+        to: Release(6, 19, u32::MAX),
+        fatal: false,
+        what: "UPDATE_SIZE of a device that is not started dereferences NULL (`ublk resize` sends none)",
+        remedy: "boot 7.0 or later to develop servers",
+    },
+    KnownBug {
+        from: Release(6, 12, 0),
+        to: Release(6, 19, u32::MAX),
+        fatal: false,
+        what: "a server that dies while it takes a device over keeps it open for ever (seen on 6.12 to 6.18)",
+        remedy: "boot 7.0 or later, or let servers finish before they are killed",
+    },
 ];
 
 /// What is known of that release.
@@ -73,8 +87,8 @@ mod tests {
         let fatal = |text| of(Release::parse(text).unwrap()).any(|bug| bug.fatal);
         assert!(fatal("6.18.5+deb14-amd64") && fatal("6.18.0") && fatal("6.18.8"));
         assert!(!fatal("6.18.9") && !fatal("6.17.13") && !fatal("7.3.4"));
-        assert_eq!(of(Release(6, 16, 3)).count(), 2);
-        assert_eq!(of(Release(6, 12, 117)).count(), 1);
+        assert_eq!(of(Release(6, 16, 3)).count(), 4);
+        assert_eq!(of(Release(6, 12, 117)).count(), 2);
         assert_eq!(of(Release(7, 3, 4)).count(), 0);
     }
 }

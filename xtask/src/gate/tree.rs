@@ -1,0 +1,110 @@
+//! Other trees than this one: that of a revision, and a copy of this one with a regression planted. Both
+//! live below `target/trees` and share their build output, which is not this tree's.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::plant;
+use crate::cli::Plant;
+use crate::error::Error;
+use crate::workspace;
+
+/// `ublk` as that revision builds it.
+pub(crate) fn of_revision(revision: &str) -> Result<PathBuf, Error> {
+    let commit = format!("{revision}^{{commit}}");
+    let sha = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit])
+        .map_err(|_| Error::usage(format!("there is no revision `{revision}`")))?;
+    let sha = String::from_utf8_lossy(&sha).trim().to_owned();
+    let tree = trees().join(&sha);
+    if !tree.is_dir() {
+        // Beside its place first: what is there is whole.
+        let beside = trees().join(format!("{sha}.{}", std::process::id()));
+        unpack(&sha, &beside)?;
+        std::fs::rename(&beside, &tree).map_err(|error| failed(&tree, &error))?;
+    }
+    build(&tree)
+}
+
+/// `ublk` as this tree builds it with a regression in it.
+pub(crate) fn with_plant(plant: Plant) -> Result<PathBuf, Error> {
+    let root = workspace::root();
+    let tree = trees().join(format!("plant-{}", plant.as_str()));
+    let listed = git(&["ls-files", "--cached", "--others", "--exclude-standard", "-z"])?;
+    let listed = String::from_utf8_lossy(&listed).into_owned();
+    for name in listed.split('\0').filter(|name| !name.is_empty()) {
+        let from = root.join(name);
+        // Deleted and not yet committed so.
+        if !from.is_file() {
+            continue;
+        }
+        let bytes = if name == plant.file() {
+            plant::planted(&root, plant)?.into_bytes()
+        } else {
+            std::fs::read(&from).map_err(|error| failed(&from, &error))?
+        };
+        put(&tree.join(name), &bytes)?;
+    }
+    build(&tree)
+}
+
+fn trees() -> PathBuf {
+    workspace::root().join("target/trees")
+}
+
+fn build(tree: &Path) -> Result<PathBuf, Error> {
+    let program = workspace::build_measured_ublk_of(tree, &trees().join("build"))?;
+    // The next tree's build overwrites it.
+    let kept = tree.with_extension("ublk");
+    std::fs::copy(&program, &kept).map_err(|error| failed(&kept, &error))?;
+    Ok(kept)
+}
+
+/// Writes what differs, so that cargo sees only that as changed.
+fn put(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(path, bytes))
+        .map_err(|error| failed(path, &error))
+}
+
+fn unpack(sha: &str, folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    let mut archive = Command::new("git")
+        .arg("-C")
+        .arg(workspace::root())
+        .args(["archive", "--format=tar", sha])
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| Error::infrastructure(format!("cannot start git: {error}")))?;
+    let pipe = archive.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let unpacked = Command::new("tar").arg("-x").arg("-C").arg(folder).stdin(pipe).status();
+    let archived = archive.wait();
+    match (archived, unpacked) {
+        (Ok(first), Ok(second)) if first.success() && second.success() => Ok(()),
+        (first, second) => Err(Error::infrastructure(format!(
+            "cannot unpack {sha} (git archive: {first:?}, tar: {second:?})"
+        ))),
+    }
+}
+
+fn git(arguments: &[&str]) -> Result<Vec<u8>, Error> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(workspace::root())
+        .args(arguments)
+        .output()
+        .map_err(|error| Error::infrastructure(format!("cannot start git: {error}")))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().next().unwrap_or("no reason");
+    Err(Error::infrastructure(format!("git {}: {first}", arguments.join(" "))))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::infrastructure(format!("cannot use {}: {error}", path.display()))
+}
