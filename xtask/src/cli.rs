@@ -23,12 +23,12 @@ pub(crate) enum Task {
     Kselftest(KselftestArgs),
     /// Measures our server and its peers in one machine that counts instructions instead of time.
     VmPerf(PerfArgs),
-    /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
-    Gate(GateArgs),
     /// Renders one or many reports into one page; other commits become its history.
     Report(ReportArgs),
     /// Looks at report.html in headless Chromium: light, dark, on a desk, on a phone, printed.
     ReportShots(ReportShotsArgs),
+    /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
+    Gate(GateArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
     VmShell(ShellArgs),
     /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
