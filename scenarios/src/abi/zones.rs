@@ -13,6 +13,7 @@ use zerocopy::IntoBytes;
 
 use super::control::tear_down;
 use crate::context::{Context, During, Stop, errno};
+use crate::kernel::KernelRelease;
 use crate::rig::{EINVAL, EIO, Fetcher, Rig};
 use crate::scenario::Scenario;
 
@@ -174,6 +175,12 @@ fn started(
     Err(Stop::fail(FailureKind::Completion, "START_DEV got no answer"))
 }
 
+/// Where a START_DEV that fails after its server was asked leaves the timer of a queue that is freed, and the kernel
+/// crashes some seconds later, in whatever runs then: seen on these series, see docs/kernel-facts.md.
+fn frees_a_queue_with_its_timer(kernel: KernelRelease) -> bool {
+    kernel.at_least(6, 16) && !kernel.at_least(7, 2)
+}
+
 fn start(context: &mut Context) -> Result<String, Stop> {
     type Spoil = fn(&mut Params);
     type Answer = fn(&IoDesc) -> Result<Vec<BlkZone>, i32>;
@@ -193,10 +200,12 @@ fn start(context: &mut Context) -> Result<String, Stop> {
         ),
         ("no capacity", |p| p.basic.dev_sectors = 0, right, -ENODEV),
         ("half a zone", |p| p.basic.dev_sectors = 1024, right, -ENOMEM),
-        ("a server that answers ENOSPC", |_| {}, refuses, -ENOSPC),
-        ("zones half as large as agreed", |_| {}, halved, -ENODEV),
-        ("a runt at the end", |p| p.basic.dev_sectors += 512, right, -ENODEV),
     ];
+    if !frees_a_queue_with_its_timer(context.kernel) {
+        cases.push(("a server that answers ENOSPC", |_| {}, refuses, -ENOSPC));
+        cases.push(("zones half as large as agreed", |_| {}, halved, -ENODEV));
+        cases.push(("a runt at the end", |p| p.basic.dev_sectors += 512, right, -ENODEV));
+    }
     if context.kernel.at_least(7, 2) {
         let many: Spoil = |p| {
             p.basic.chunk_sectors = 1;
