@@ -112,7 +112,7 @@ fn close(
 }
 
 /// Serves until `command` is answered.
-fn drive(
+pub(super) fn drive(
     context: &mut Context,
     rig: &mut Rig,
     hand: &mut BatchHand,

@@ -150,17 +150,7 @@ fn flush_without_pages(context: &mut Context) -> Result<String, Stop> {
     let result = fetcher.result_of(context, "a FLUSH's pages", sqe)?;
     context.check_result("REGISTER_IO_BUF of a FLUSH", result, -EINVAL)?;
     fetcher.commit(tag, 0)?;
-    let answered = crate::block::wait_until(context.command_timeout(), || {
-        let _ = fetcher.serve_for(Duration::from_millis(5));
-        flush.is_finished()
-    });
-    context.check(FailureKind::Completion, "the FLUSH is answered", answered)?;
-    let flushed = flush.join().map_err(|_| Stop::error("the client panicked"))?;
-    context.check(
-        FailureKind::Operation,
-        format_args!("it succeeded: {flushed:?}"),
-        flushed.is_ok(),
-    )?;
+    flushed(context, &mut fetcher, flush)?;
     tear_down(context, rig, file, fetcher)?;
     Ok("EINVAL".into())
 }
@@ -172,6 +162,21 @@ pub(super) fn flusher(context: &Context, rig: &Rig) -> std::thread::JoinHandle<R
         let device = BlockDevice::open(&path, timeout).map_err(|stop| stop.to_string())?;
         device.flush().map_err(|error| error.to_string())
     })
+}
+
+/// The FLUSH's end, which has to be a good one.
+pub(super) fn flushed(
+    context: &mut Context,
+    fetcher: &mut Fetcher,
+    flush: std::thread::JoinHandle<Result<(), String>>,
+) -> Result<(), Stop> {
+    let answered = crate::block::wait_until(context.command_timeout(), || {
+        let _ = fetcher.serve_for(Duration::from_millis(5));
+        flush.is_finished()
+    });
+    context.check(FailureKind::Completion, "the FLUSH is answered", answered)?;
+    let told = flush.join().map_err(|_| Stop::error("the client panicked"))?;
+    context.check(FailureKind::Operation, format_args!("FLUSH: {told:?}"), told.is_ok())
 }
 
 fn moved_nothing(context: &mut Context) -> Result<String, Stop> {
@@ -198,7 +203,7 @@ fn moved_nothing(context: &mut Context) -> Result<String, Stop> {
     let addr = Addr::Unmapped(&memory);
     let payload = IoPayload { queue: 0, tag, result, addr };
     let sqe = RawSqe::io(&file, IoCmdOp::CommitAndFetchReq.encoded(), &payload);
-    fetcher.send_as_server(&sqe.user_data(tag.into()))?;
+    fetcher.send(&sqe.user_data(tag.into()))?;
     let read = finish(context, &mut fetcher, reader)?.map(drop);
     let what = format!("a READ whose bytes fault: {read:?}");
     context.check(FailureKind::Errno, what, eio(&read))?;
@@ -216,9 +221,8 @@ fn write_into_nothing(context: &mut Context) -> Result<String, Stop> {
     let tag = fetcher.next_request(context, u64::MAX)?;
     let payload = IoPayload { queue: 0, tag, result: 0, addr: Addr::Unmapped(&memory) };
     let sqe = RawSqe::io(&file, IoCmdOp::CommitAndFetchReq.encoded(), &payload);
-    fetcher.send_as_server(&sqe.user_data(tag.into()))?;
-    let flushed = flush.join().map_err(|_| Stop::error("the client panicked"))?;
-    context.check(FailureKind::Operation, format_args!("FLUSH: {flushed:?}"), flushed.is_ok())?;
+    fetcher.send(&sqe.user_data(tag.into()))?;
+    flushed(context, &mut fetcher, flush)?;
     let writer = client(context, &rig, Some(content(context, 1)));
     let delivered = fetcher.serve_for(context.quiet())?;
     context.check_eq(FailureKind::Completion, "deliveries of the WRITE", &delivered, &0)?;

@@ -129,6 +129,15 @@ pub(super) fn tear_down(
     rig.delete(context)
 }
 
+/// Waits until the device is in a state.
+pub(super) fn wait_for(context: &mut Context, rig: &mut Rig, wanted: DevState) -> Result<(), Stop> {
+    let id = rig.id;
+    let there = wait_until(context.command_timeout(), || {
+        rig.control().get_dev_info(id).is_ok_and(|info| info.state() == wanted)
+    });
+    context.check(FailureKind::State, format_args!("the device gets {wanted:?}"), there)
+}
+
 /// A command with an argument and without a buffer.
 fn ask(
     context: &mut Context,
@@ -236,11 +245,7 @@ fn quiesce(context: &mut Context) -> Result<String, Stop> {
     )?;
     drop(fetcher);
     drop(file);
-    let quiesced = wait_until(context.command_timeout(), || {
-        let info = rig.control().get_dev_info(id);
-        info.is_ok_and(|info| info.state() == DevState::Quiesced)
-    });
-    context.check(FailureKind::State, "QUIESCED once the server is gone", quiesced)?;
+    wait_for(context, &mut rig, DevState::Quiesced)?;
     rig.control().start_user_recovery(id)?;
     rig.stop()?;
     rig.delete(context)?;

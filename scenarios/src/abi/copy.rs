@@ -9,7 +9,7 @@ use ublk::raw::{Addr, CharFile, RawRing, RawSqe, RingShape};
 use ublk::uapi::{Attrs, Features, UserCopyPos};
 
 use super::buffers::{AT, LEN, check_same, client, content, finish};
-use super::commands::flusher;
+use super::commands::{flushed, flusher};
 use super::control::{live, live_with, tear_down};
 use crate::context::{Context, During, Stop, errno};
 use crate::rig::{EACCES, EINVAL, Rig, arena, offered, only_result};
@@ -158,8 +158,7 @@ fn nothing_to_copy(context: &mut Context) -> Result<String, Stop> {
         context.check_result(format_args!("pread of idle tag {idle}"), stranger, -EINVAL)?;
     }
     fetcher.commit(tag, 0)?;
-    let flushed = flush.join().map_err(|_| Stop::error("the client panicked"))?;
-    context.check(FailureKind::Operation, format_args!("FLUSH: {flushed:?}"), flushed.is_ok())?;
+    flushed(context, &mut fetcher, flush)?;
 
     let memory = arena(4096)?;
     let mut ring = RawRing::new(RingShape::default()).during("make a ring")?;

@@ -8,9 +8,9 @@ use reports::event::FailureKind;
 use ublk::raw::{Addr, CtrlPayload};
 use ublk::uapi::{CtrlOp, DevInfo, DevState, Features};
 
-use super::control::{live, live_with};
+use super::batch::drive;
+use super::control::{live, wait_for};
 use super::user::{delete_of, without_privileges};
-use crate::block::wait_until;
 use crate::context::{Context, During, Stop, errno};
 use crate::rig::{
     BatchHand, EACCES, EBUSY, EEXIST, EFAULT, EINVAL, ENODEV, Fetcher, RawControl, Rig, arena,
@@ -150,14 +150,6 @@ fn unknown_with_path(context: &mut Context, id: u32) -> Result<i32, Stop> {
     client.send(context, UNKNOWN, &payload)
 }
 
-fn wait_for(context: &mut Context, rig: &mut Rig, wanted: DevState) -> Result<(), Stop> {
-    let id = rig.id;
-    let there = wait_until(context.command_timeout(), || {
-        rig.control().get_dev_info(id).is_ok_and(|info| info.state() == wanted)
-    });
-    context.check(FailureKind::State, format_args!("the device gets {wanted:?}"), there)
-}
-
 fn out_of_turn(context: &mut Context) -> Result<String, Stop> {
     const SOMEBODY: i32 = 1;
     if !context.kernel.at_least(6, 16) {
@@ -192,7 +184,7 @@ fn out_of_turn(context: &mut Context) -> Result<String, Stop> {
 fn no_time(context: &mut Context) -> Result<String, Stop> {
     const QUIESCABLE: Features = Features::QUIESCE.union(Features::USER_RECOVERY);
     offered(QUIESCABLE)?;
-    let (mut rig, file, fetcher) = live_with(context, QUIESCABLE, 4, |_| {})?;
+    let (mut rig, file, fetcher) = live(context, QUIESCABLE)?;
     let mut client = RawControl::open()?;
     let payload = CtrlPayload { data: 1 << 32, ..CtrlPayload::new(rig.id) };
     let result = client.send(context, CtrlOp::QuiesceDev.encoded(), &payload)?;
@@ -216,15 +208,7 @@ fn canceled_queue(context: &mut Context) -> Result<String, Stop> {
     context.check_result("PREP_IO_CMDS", prepared, 0)?;
     let pending = rig.start_begin()?;
     hand.fetch()?;
-    let mut live = false;
-    for _ in 0..200 {
-        hand.serve_for(std::time::Duration::from_millis(5))?;
-        live |= rig.control().poll(&pending)?.is_some();
-        if live {
-            break;
-        }
-    }
-    context.check(FailureKind::Completion, "START_DEV is answered", live)?;
+    drive(context, &mut rig, &mut hand, &pending)?;
     drop(hand);
     drop(file);
     wait_for(context, &mut rig, DevState::Quiesced)?;

@@ -162,11 +162,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// When it cannot be submitted.
-    pub fn send_as_server(&mut self, sqe: &RawSqe) -> Result<(), Stop> {
-        self.send(sqe)
-    }
-
-    fn send(&mut self, sqe: &RawSqe) -> Result<(), Stop> {
+    pub fn send(&mut self, sqe: &RawSqe) -> Result<(), Stop> {
         self.ring.push(sqe).during("push an I/O command")?;
         self.ring.submit().during("submit an I/O command")?;
         Ok(())
