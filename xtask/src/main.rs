@@ -6,10 +6,12 @@ mod boot;
 mod browser;
 mod cli;
 mod console;
+mod edit;
 mod environment;
 mod error;
 mod gate;
 mod interrupt;
+mod mutants;
 mod perf;
 mod prepare;
 mod progress;
@@ -25,6 +27,7 @@ mod task_dist;
 mod task_doctor;
 mod task_gate;
 mod task_kselftest;
+mod task_mutants;
 mod task_report;
 mod task_report_shots;
 mod task_tidy;
@@ -32,6 +35,7 @@ mod task_vm_debug;
 mod task_vm_e2e;
 mod task_vm_perf;
 mod task_vm_shell;
+mod tree;
 mod workspace;
 
 use clap::Parser;
@@ -48,6 +52,7 @@ fn main() -> std::process::ExitCode {
         Task::Report(args) => task_report::run(&args),
         Task::ReportShots(args) => task_report_shots::run(&args),
         Task::Gate(args) => task_gate::run(&args),
+        Task::Mutants(args) => task_mutants::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
         Task::Kselftest(args) => task_kselftest::run(&args),

@@ -5,6 +5,7 @@ mod e2e;
 mod gate;
 mod kselftest;
 mod machine;
+mod mutants;
 mod perf;
 mod report;
 mod tools;
@@ -16,6 +17,7 @@ pub(crate) use e2e::{E2eArgs, SimpleArgs};
 pub(crate) use gate::{GateArgs, Plant};
 pub(crate) use kselftest::{KselftestArgs, SelftestServer};
 pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
+pub(crate) use mutants::MutantsArgs;
 pub(crate) use perf::{MeasureArgs, PerfArgs, PerfClock, PerfTarget};
 pub(crate) use report::{ReportArgs, ReportShotsArgs};
 pub(crate) use tools::{CiArgs, DebugArgs, DistArgs, DoctorArgs, ShellArgs};
@@ -44,6 +46,8 @@ pub(crate) enum Task {
     ReportShots(ReportShotsArgs),
     /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
     Gate(GateArgs),
+    /// Puts servers with one deliberate bug each under the suite, which has to see every one.
+    Mutants(MutantsArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
     VmShell(ShellArgs),
     /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
