@@ -30,6 +30,8 @@ fn subject(name: &str, role: Role) -> Subject {
         features: 0,
         launch: Launch::Server { argv: vec![name.into()], id: 1, allocators: vec![16] },
         device: "/dev/ublkb1".into(),
+        target: None,
+        proof: None,
     }
 }
 

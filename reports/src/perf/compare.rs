@@ -148,9 +148,8 @@ fn overall(ours: &SubjectResult, subject: &SubjectResult, seed: u64) -> Option<O
     };
     let means: Vec<f64> = (0..repetitions).map(mean).collect();
     let medians = pairs.iter().map(|(_, ratios)| median(ratios));
-    let (least, most) = medians.fold((f64::MAX, 0.0_f64), |(low, high), ratio| {
-        (low.min(ratio), high.max(ratio))
-    });
+    let (least, most) =
+        medians.fold((f64::MAX, 0.0_f64), |(low, high), ratio| (low.min(ratio), high.max(ratio)));
     Some(Overall {
         ours: id(ours),
         ratio: median(&means),

@@ -8,6 +8,7 @@
 
 mod bench;
 mod compare;
+mod compared;
 mod event;
 mod export;
 mod fold;

@@ -99,9 +99,7 @@ fn read(device: &BlockDevice, offset: u64) -> Result<AlignedBuffer, String> {
 fn write(device: &BlockDevice, offset: u64) -> Result<(), String> {
     let mut buffer = AlignedBuffer::zeroed(LEN_BYTES);
     fill(&mut buffer, offset, WRITTEN);
-    device
-        .write_at(offset, &buffer)
-        .map_err(|error| format!("a write at {offset} fails: {error}"))
+    device.write_at(offset, &buffer).map_err(|error| format!("a write at {offset} fails: {error}"))
 }
 
 /// Each word says where it is, so that bytes of another place are not taken for these.

@@ -152,7 +152,8 @@ impl Running {
     pub(super) fn prove(&self) -> Result<Option<DeviceFacts>, String> {
         let Some(wanted) = &self.proof else { return Ok(None) };
         let device = self.device.display();
-        proof::ask(wanted, &self.device).map_err(|why| format!("{device} does not serve: {why}"))?;
+        proof::ask(wanted, &self.device)
+            .map_err(|why| format!("{device} does not serve: {why}"))?;
         let id = match &self.behind {
             Behind::Server { id, .. } => Some(*id),
             _ => None,
