@@ -288,9 +288,7 @@ fn benches_and_lives_are_on_the_page() {
     for wanted in ["tag/turn", "\u{b1} 17", "guest, instructions", "host, ns"] {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
-    for wanted in
-        ["Start, in", "Stop, in", "7.3", "Recovery, in", "12.9", "Memory, in", "2048"]
-    {
+    for wanted in ["Start, in", "Stop, in", "7.3", "Recovery, in", "12.9", "Memory, in", "2048"] {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
 }

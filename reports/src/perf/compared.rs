@@ -107,21 +107,29 @@ fn devices(report: &PerfReport) -> Rows {
         "longest I/O, KiB",
         "scheduler",
         "cache",
-        "features",
+        "features, beside those that all have",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let common = common_features(report);
     let known = report.subjects.iter().filter_map(|s| Some((s, s.device.as_ref()?)));
     rows.extend(known.map(|(subject, device)| {
-        [vec![subject.name.clone(), subject.mode.clone()], described(device)].concat()
+        [vec![subject.name.clone(), subject.mode.clone()], described(device, &common)].concat()
     }));
     rows
 }
 
-fn described(device: &DeviceFacts) -> Vec<String> {
-    let features = match device.features.is_empty() {
-        true => "-".to_owned(),
-        false => device.features.join(" "),
-    };
+/// What every ublk device of the run has, and so tells none from another.
+pub(crate) fn common_features(report: &PerfReport) -> BTreeSet<String> {
+    let devices = report.subjects.iter().filter_map(|subject| subject.device.as_ref());
+    let of_ublk = devices.filter(|device| !device.features.is_empty());
+    let sets = of_ublk.map(|device| device.features.iter().cloned().collect::<BTreeSet<_>>());
+    sets.reduce(|common, own| common.intersection(&own).cloned().collect()).unwrap_or_default()
+}
+
+fn described(device: &DeviceFacts, common: &BTreeSet<String>) -> Vec<String> {
+    let own = device.features.iter().filter(|feature| !common.contains(*feature));
+    let own: Vec<&str> = own.map(String::as_str).collect();
+    let features = if own.is_empty() { "-".to_owned() } else { own.join(" ") };
     vec![
         (device.len_bytes >> 20).to_string(),
         device.queues.to_string(),

@@ -8,7 +8,7 @@
 
 mod bench;
 mod compare;
-mod compared;
+pub(crate) mod compared;
 mod event;
 mod export;
 mod fold;

@@ -5,6 +5,7 @@
 
 use maud::{Markup, html};
 
+use crate::perf::compared::common_features;
 use crate::perf::{Cell, Compared, ComparedCell, Comparison, PerfReport, Role, SubjectResult};
 
 use super::super::clean::line;
@@ -182,6 +183,11 @@ fn ratios(comparison: &Comparison) -> Markup {
 
 fn devices(report: &PerfReport) -> Markup {
     let known = || report.subjects.iter().filter_map(|s| Some((s, s.device.as_ref()?)));
+    let common = common_features(report);
+    let own = |features: &[String]| {
+        let own = features.iter().filter(|feature| !common.contains(*feature));
+        own.map(String::as_str).collect::<Vec<_>>().join(" ")
+    };
     let about = |subject: &SubjectResult| {
         let version = subject.version.as_ref().map(|version| format!("version {version}"));
         let said: Vec<String> = version.into_iter().chain(subject.note.clone()).collect();
@@ -198,7 +204,7 @@ fn devices(report: &PerfReport) -> Markup {
                 td .n { (units::bytes(device.io_bytes_max)) }
                 td { (line(&device.scheduler)) }
                 td { @if device.volatile_cache { "write back" } @else { "write through" } }
-                td { (line(&device.features.join(" "))) }
+                td { (line(&own(&device.features))) }
                 td { (line(&about(subject))) }
             }
         }
@@ -206,7 +212,7 @@ fn devices(report: &PerfReport) -> Markup {
     let head = html! { tr {
         th scope="col" { "Server" } th scope="col" { "Mode" }
         @for name in ["size", "queues", "tags", "block", "longest I/O"] { th .n scope="col" { (name) } }
-        @for name in ["Scheduler", "Cache", "Features", "Note"] { th scope="col" { (name) } }
+        @for name in ["Scheduler", "Cache", "Features beside those that all have", "Note"] { th scope="col" { (name) } }
     } };
     folded("The devices", "as the kernel describes them", &table("The devices", &head, &body))
 }
