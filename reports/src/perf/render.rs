@@ -122,7 +122,7 @@ fn tables(report: &PerfReport) -> Vec<(String, Rows)> {
     if report.subjects.iter().any(|subject| !subject.counts.is_empty()) {
         tables.push(("what the server does per I/O, counted".into(), counts(report)));
     }
-    if !report.start_up.is_empty() {
+    if !report.start_up.is_empty() && report.comparisons.is_empty() {
         let ms = |ns: u64| format!("{:.1}", ns as f64 / 1e6);
         let kib = |bytes: u64| (bytes >> 10).to_string();
         let title = "ms from the program's start to the open device, by depth";

@@ -81,7 +81,7 @@ fn visit(number: usize, visit: &Visit, subject: &Subject) -> PerfEvent {
             format!("GET_FEATURES says {offered:#x}; needed {needed:#x}, missing {missing:#x}");
         return PerfEvent::Skipped { visit: number, probe };
     }
-    let running = match Running::start(subject, &visit.extra_argv) {
+    let running = match Running::start(subject, &visit.extra_argv, visit.count.is_some()) {
         Ok(running) => running,
         // In a comparison a peer that this kernel or image cannot start is left out; ours has to start.
         Err(why) if subject.proof.is_some() && subject.role != Role::Ours => {

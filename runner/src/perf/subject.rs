@@ -44,8 +44,13 @@ enum Behind {
 }
 
 impl Running {
-    /// Starts it and waits for its device.
-    pub(super) fn start(subject: &Subject, extra_argv: &[String]) -> Result<Self, String> {
+    /// Starts it and waits for its device. Its allocations are watched only where they are `counted`: each costs a
+    /// trap then, and a start has thousands.
+    pub(super) fn start(
+        subject: &Subject,
+        extra_argv: &[String],
+        counted: bool,
+    ) -> Result<Self, String> {
         let device = PathBuf::from(&subject.device);
         if device.exists() && matches!(subject.launch, Launch::Server { .. }) {
             return Err(format!("{} is there before its server", device.display()));
@@ -53,7 +58,7 @@ impl Running {
         if let Some(wanted) = &subject.proof {
             proof::prepare(wanted)?;
         }
-        let started = Self::launch(subject, extra_argv, &device);
+        let started = Self::launch(subject, extra_argv, counted, &device);
         if let (Err(_), Some(wanted)) = (&started, &subject.proof) {
             proof::clean(wanted);
         }
@@ -64,10 +69,12 @@ impl Running {
     fn launch(
         subject: &Subject,
         extra_argv: &[String],
+        counted: bool,
         device: &Path,
     ) -> Result<(Behind, Option<StartUp>), String> {
         let mut behind = match &subject.launch {
             Launch::Server { argv, id, allocators } => {
+                let allocators = if counted { allocators.as_slice() } else { &[] };
                 let (behind, start_up) =
                     Self::start_server(argv, extra_argv, *id, allocators, device)?;
                 return Ok((behind, Some(start_up)));

@@ -19,12 +19,15 @@ pub(super) fn all(report: &PerfReport) -> Markup {
     let cells: Vec<Cell> = cells.into_iter().collect();
     html! {
         // Where subjects are compared, what one does by itself is not said.
-        @if report.comparisons.is_empty() && !cells.is_empty() { (absolute(report, &cells)) }
-        (compared::tables(report))
-        (latencies(report))
+        @if report.comparisons.is_empty() {
+            @if !cells.is_empty() { (absolute(report, &cells)) }
+            (latencies(report))
+            (lives::tables(report))
+        } @else {
+            (compared::tables(report))
+        }
         (skipped(report))
         (counts::table(report))
-        (lives::tables(report))
         (benches::table(report))
     }
 }
