@@ -34,3 +34,38 @@ pub(crate) fn check(all: &[&Subject], filters: &[String], modes: &[String]) -> R
     }
     Err(Error::usage("no subject matches both --filter and --modes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use reports::perf::{Launch, Role};
+
+    use super::*;
+
+    fn subject(name: &str, mode: &str) -> Subject {
+        Subject {
+            name: name.into(),
+            mode: mode.into(),
+            role: Role::Peer,
+            features: 0,
+            launch: Launch::Loop { len_bytes: 0, direct: false },
+            device: String::new(),
+            target: None,
+            proof: None,
+        }
+    }
+
+    #[test]
+    fn a_word_that_means_nobody_is_refused_with_what_there_is() {
+        let all = [subject("ublk", "copy"), subject("kublk", "batch")];
+        let all: Vec<&Subject> = all.iter().collect();
+        let said = |filters: &[&str], modes: &[&str]| {
+            let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+            check(&all, &owned(filters), &owned(modes)).err().map(|error| error.to_string())
+        };
+        assert_eq!(said(&[], &[]), None);
+        assert_eq!(said(&["kublk"], &["batch"]), None);
+        assert!(said(&["rublk"], &[]).unwrap().contains("ublk/copy, kublk/batch"));
+        assert!(said(&[], &["zero"]).unwrap().contains("batch, copy"));
+        assert!(said(&["ublk/copy"], &["batch"]).unwrap().contains("both"));
+    }
+}
