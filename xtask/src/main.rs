@@ -5,6 +5,7 @@
 mod boot;
 mod browser;
 mod cli;
+mod compare;
 mod console;
 mod edit;
 mod environment;
@@ -31,6 +32,7 @@ mod task_mutants;
 mod task_report;
 mod task_report_shots;
 mod task_tidy;
+mod task_vm_compare;
 mod task_vm_debug;
 mod task_vm_e2e;
 mod task_vm_perf;
@@ -49,6 +51,7 @@ fn main() -> std::process::ExitCode {
         Task::VmE2e(args) => task_vm_e2e::run(&args),
         Task::VmSimpleE2e(args) => task_vm_e2e::simple(&args),
         Task::VmPerf(args) => task_vm_perf::run(&args),
+        Task::VmCompare(args) => task_vm_compare::run(&args),
         Task::Report(args) => task_report::run(&args),
         Task::ReportShots(args) => task_report_shots::run(&args),
         Task::Gate(args) => task_gate::run(&args),

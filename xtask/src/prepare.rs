@@ -35,6 +35,10 @@ pub(crate) struct Workshop {
     /// What guests hold instead of the scenarios' tools, for a job that needs another guest.
     pub(crate) outfit: Option<Outfit>,
     guest_files: Vec<GuestFile>,
+    /// Packages and programs that go into the guest beside the scenarios' tools.
+    more_tools: Vec<(&'static str, &'static str)>,
+    /// Modules that are in the image beside those of the scenarios.
+    more_modules: Vec<&'static str>,
     progress: Arc<Terminal>,
 }
 
@@ -90,6 +94,8 @@ impl Workshop {
             programs: None,
             outfit: None,
             guest_files: Vec::new(),
+            more_tools: Vec::new(),
+            more_modules: Vec::new(),
             progress: Arc::clone(progress),
         })
     }
@@ -106,6 +112,30 @@ impl Workshop {
     /// What guests run instead of this tree's programs.
     pub(crate) fn use_programs(&mut self, programs: GuestPrograms) {
         self.programs = Some(programs);
+    }
+
+    /// Modules that go into every image from now on, where its kernel has them.
+    pub(crate) fn add_modules(&mut self, modules: &[&'static str]) {
+        self.more_modules.extend(modules);
+    }
+
+    /// Programs of these packages go into every image from now on, with their libraries.
+    ///
+    /// # Errors
+    /// When they cannot be had; then nothing has changed.
+    pub(crate) fn add_tools(
+        &mut self,
+        tools: &[(&'static str, &'static str)],
+    ) -> Result<(), Error> {
+        let before = self.more_tools.len();
+        self.more_tools.extend(tools);
+        let loaded = self.userlands.take();
+        let done = self.load_userlands();
+        if done.is_err() {
+            self.more_tools.truncate(before);
+            self.userlands = loaded;
+        }
+        done
     }
 
     /// QEMU, and the accelerator that was seen to work.
@@ -202,7 +232,7 @@ impl Workshop {
             userlands: self.userlands.clone().unwrap_or_default(),
             files: Vec::new(),
             symlinks: vec![("/bin/sh".into(), "busybox".into())],
-            modules_on_demand: MODULES_ON_DEMAND.to_vec(),
+            modules_on_demand: [MODULES_ON_DEMAND, &self.more_modules].concat(),
             lock: Vec::new(),
         })
     }
@@ -223,7 +253,7 @@ impl Workshop {
             return Ok(());
         }
         let userlands = match self.sources.fio.clone() {
-            None => vec![self.tools(&["fio"])?],
+            None => vec![self.tools(&[("fio", "fio")])?],
             Some(fio) => {
                 let own = Userland::from_host(&fio, "fio").map_err(Error::infrastructure)?;
                 match self.tools(&[]).or_else(|error| self.shell_of_this_machine(&error)) {
@@ -240,15 +270,23 @@ impl Workshop {
         Ok(())
     }
 
-    fn tools(&self, more: &[&str]) -> Result<Userland, Error> {
+    /// The scenarios' tools and more, as pairs of package and program.
+    fn tools(&self, more: &[(&str, &str)]) -> Result<Userland, Error> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let more: Vec<_> = more.iter().chain(&self.more_tools).collect();
+        let packages: Vec<&str> = more.iter().map(|(package, _)| *package).collect();
+        let programs: Vec<&str> = more.iter().map(|(_, program)| *program).collect();
         let request = UserlandRequest {
             packages: words(
-                &[&["e2fsprogs", "btrfs-progs", "util-linux", "busybox-static"], more].concat(),
+                &[&["e2fsprogs", "btrfs-progs", "util-linux", "busybox-static"], &packages[..]]
+                    .concat(),
             ),
             programs: words(
-                &[&["mkfs.ext4", "e2fsck", "mkfs.btrfs", "blkdiscard", "blkzone", "busybox"], more]
-                    .concat(),
+                &[
+                    &["mkfs.ext4", "e2fsck", "mkfs.btrfs", "blkdiscard", "blkzone", "busybox"],
+                    &programs[..],
+                ]
+                .concat(),
             ),
             data: words(&["etc/mke2fs.conf"]),
             family: None,

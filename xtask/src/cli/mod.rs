@@ -1,5 +1,6 @@
 //! The command line of `cargo xtask`.
 
+mod compare;
 mod coverage;
 mod e2e;
 mod gate;
@@ -12,6 +13,7 @@ mod tools;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use compare::CompareArgs;
 pub(crate) use coverage::{CoverageArgs, CoverageOf};
 pub(crate) use e2e::{E2eArgs, SimpleArgs};
 pub(crate) use gate::{GateArgs, Plant};
@@ -40,6 +42,8 @@ pub(crate) enum Task {
     Kselftest(KselftestArgs),
     /// Measures our server and its peers in one machine that counts instructions instead of time.
     VmPerf(PerfArgs),
+    /// Ours beside loop, null_blk, nbd, kublk, libublk and rublk in one machine: ratios with their intervals.
+    VmCompare(CompareArgs),
     /// Renders one or many reports into one page; other commits become its history.
     Report(ReportArgs),
     /// Looks at report.html in headless Chromium: light, dark, on a desk, on a phone, printed.
