@@ -18,7 +18,7 @@ use crate::{environment, workspace};
 const ACCEPTED_MACHINES: u32 = 2;
 
 pub(crate) fn run(args: &GateArgs) -> Result<ExitCode, Error> {
-    let seed = args.seed.unwrap_or_else(|| rand::rng().random());
+    let seed = args.measure.seed.unwrap_or_else(|| rand::rng().random());
     if args.accept {
         return accept(args, seed);
     }
@@ -31,16 +31,16 @@ pub(crate) fn run(args: &GateArgs) -> Result<ExitCode, Error> {
 pub(crate) fn decide(args: &GateArgs, seed: u64) -> Result<Decision, Error> {
     let path = baselines::path(args);
     let beside = args.base.is_some() || args.base_program.is_some();
-    let baseline = if beside || (args.clock == PerfClock::Wall && args.baseline.is_none()) {
+    let baseline = if beside || (args.measure.clock == PerfClock::Wall && args.baseline.is_none()) {
         baselines::load_if_there(&path)?
     } else {
         Some(baselines::load(&path)?)
     };
     if let Some(baseline) = &baseline {
-        baselines::is_of_clock(baseline, args.clock)?;
+        baselines::is_of_clock(baseline, args.measure.clock)?;
     }
     let reference = match &baseline {
-        Some(baseline) if !beside && args.clock == PerfClock::Instructions => {
+        Some(baseline) if !beside && args.measure.clock == PerfClock::Instructions => {
             Reference::Stored(Box::new(baseline.clone()))
         }
         // Noise by the wall clock is of one place.
@@ -49,7 +49,7 @@ pub(crate) fn decide(args: &GateArgs, seed: u64) -> Result<Decision, Error> {
     if !args.reports.is_empty() {
         return of_files(args, reference, seed);
     }
-    if args.clock == PerfClock::Wall && !beside {
+    if args.measure.clock == PerfClock::Wall && !beside {
         let message = "the wall clock has no stored numbers: give --base REVISION";
         return Err(Error::usage(message));
     }
@@ -77,7 +77,7 @@ pub(crate) fn decide(args: &GateArgs, seed: u64) -> Result<Decision, Error> {
 /// Judges files. Under the instruction clock one is enough to be red; by the wall clock a second has to agree.
 fn of_files(args: &GateArgs, reference: Reference, seed: u64) -> Result<Decision, Error> {
     let refused = |refusal| Error::refused(&refusal);
-    let confirm = args.clock == PerfClock::Wall || args.reports.len() > 1;
+    let confirm = args.measure.clock == PerfClock::Wall || args.reports.len() > 1;
     let mut gate = Gate::new(reference, Options { seed, confirm });
     let mut missing = String::new();
     for report in load(args)? {
@@ -102,13 +102,13 @@ fn accept(args: &GateArgs, seed: u64) -> Result<ExitCode, Error> {
     let reports = if args.reports.is_empty() {
         // What is measured may change by an acceptance alone, so it is the usual and not the old one's.
         let mut course = Course::prepare(args, None, seed)?;
-        let machines = if args.clock == PerfClock::Wall { 1 } else { ACCEPTED_MACHINES };
+        let machines = if args.measure.clock == PerfClock::Wall { 1 } else { ACCEPTED_MACHINES };
         (0..machines).map(|_| course.measure(1)).collect::<Result<Vec<_>, _>>()?
     } else {
         load(args)?
     };
     let mut deltas = std::collections::BTreeMap::new();
-    if args.clock == PerfClock::Wall {
+    if args.measure.clock == PerfClock::Wall {
         let mut gate = Gate::new(Reference::Beside(None), Options { seed, confirm: true });
         for report in &reports {
             gate.take(report.clone()).map_err(refused)?;
@@ -131,7 +131,7 @@ fn accept(args: &GateArgs, seed: u64) -> Result<ExitCode, Error> {
 }
 
 fn show(args: &GateArgs, decision: &Decision) -> Result<(), Error> {
-    if args.json {
+    if args.measure.json {
         let text = serde_json::to_string_pretty(decision).map_err(Error::infrastructure)?;
         anstream::println!("{text}");
     } else {

@@ -24,12 +24,12 @@ use crate::{environment, interrupt, workspace};
 pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     let progress = Arc::new(Terminal::new());
     let run_id = format!("perf-{}", environment::unix_ms());
-    let folder = match &args.output {
+    let folder = match &args.measure.output {
         Some(path) => path.clone(),
         None => workspace::root().join("artifacts").join(&run_id),
     };
-    let mut workshop = Workshop::open(&args.sources, &progress)?;
-    let emulator = workshop.emulator(args.clock.accel())?;
+    let mut workshop = Workshop::open(&args.measure.sources, &progress)?;
+    let emulator = workshop.emulator(args.measure.clock.accel())?;
     let programs = programs(&mut workshop, args, &progress)?;
     workshop.add_guest_files(programs.guest_files());
     let benches = if args.benches {
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     workshop.add_guest_files(benches.iter().map(|program| benches::guest_file(program)).collect());
     let ready = workshop.kernel(&args.kernel)?;
     let subjects = chosen(subjects::all(&programs, &args.targets, args.queues), args)?;
-    let seed = args.seed.unwrap_or_else(|| rand::rng().random());
+    let seed = args.measure.seed.unwrap_or_else(|| rand::rng().random());
     let extent = Extent {
         order: Order::Shuffled { repetitions: args.repetitions },
         ios: args.ios,
@@ -54,9 +54,9 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     let bench = Bench {
         emulator: &emulator,
         ready: &ready,
-        clock: args.clock,
+        clock: args.measure.clock,
         cpus: args.queues,
-        memory_mib: args.memory_mib,
+        memory_mib: args.measure.memory_mib,
         run_id: &run_id,
         benches: benches.as_deref(),
         progress: &progress,
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     let report = bench.measure(subjects, &cells, &extent, &folder.join("machine"))?;
     export(args, &report)?;
     write(&folder, &report)?;
-    show(&report, &folder, args.json)?;
+    show(&report, &folder, args.measure.json)?;
     Ok(match (interrupt::requested(), report.errors.is_empty()) {
         (true, _) => ExitCode::Interrupted,
         (false, true) => ExitCode::Passed,
@@ -87,7 +87,7 @@ fn programs(
         Err(error) => progress.line(&format!("note: kublk is left out: {error}")),
     }
     progress.doing(&format!("build: libublk {}", libublk::VERSION));
-    match libublk::build(&cache_dir(&args.sources)) {
+    match libublk::build(&cache_dir(&args.measure.sources)) {
         Ok(path) => programs.libublk = Some(path),
         Err(error) => progress.line(&format!("note: libublk is left out: {error}")),
     }

@@ -32,7 +32,7 @@ pub(crate) struct Scope {
 /// Where the baseline is.
 pub(crate) fn path(args: &GateArgs) -> PathBuf {
     let of_clock = || {
-        let name = format!("{}.json", args.clock.as_str());
+        let name = format!("{}.json", args.measure.clock.as_str());
         workspace::root().join("reports/baselines").join(name)
     };
     args.baseline.clone().unwrap_or_else(of_clock)

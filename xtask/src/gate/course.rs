@@ -50,19 +50,19 @@ impl Course {
         seed: u64,
     ) -> Result<Self, Error> {
         let progress = Arc::new(Terminal::new());
-        let mut workshop = Workshop::open(&args.sources, &progress)?;
-        let emulator = workshop.emulator(args.clock.accel())?;
+        let mut workshop = Workshop::open(&args.measure.sources, &progress)?;
+        let emulator = workshop.emulator(args.measure.clock.accel())?;
         let kernel = baselines::kernel(args, baseline, &workshop)?;
         let beside = args.base.is_some() || args.base_program.is_some();
         if let Some(baseline) = baseline.filter(|_| !beside && !args.accept) {
             let release = workshop.resolve(&kernel)?.release;
-            baselines::holds_here(baseline, args.clock, &emulator, &release)?;
+            baselines::holds_here(baseline, args.measure.clock, &emulator, &release)?;
         }
         let programs = programs(args, &progress)?;
         workshop.add_guest_files(programs.guest_files());
         let ready = workshop.kernel(&kernel)?;
         let scope = baselines::scope(baseline, args.ios);
-        let mirrored = args.clock == PerfClock::Wall;
+        let mirrored = args.measure.clock == PerfClock::Wall;
         let wanted = |subject: &Subject| {
             let name = subject.name.as_str();
             scope.modes.contains(&subject.mode)
@@ -71,7 +71,7 @@ impl Course {
         let mut subjects = subjects::all(&programs, &[PerfTarget::Null], QUEUES);
         subjects.retain(wanted);
         let run_id = format!("gate-{}", environment::unix_ms());
-        let folder = match &args.output {
+        let folder = match &args.measure.output {
             Some(path) => path.clone(),
             None => workspace::root().join("artifacts").join(&run_id),
         };
@@ -80,9 +80,9 @@ impl Course {
             ready,
             subjects,
             scope,
-            clock: args.clock,
-            memory_mib: args.memory_mib,
-            repetitions: args.repetitions.unwrap_or(match args.clock {
+            clock: args.measure.clock,
+            memory_mib: args.measure.memory_mib,
+            repetitions: args.repetitions.unwrap_or(match args.measure.clock {
                 PerfClock::Instructions => INSTRUCTION_SAMPLES,
                 PerfClock::Wall => WALL_ROUNDS,
             }),
@@ -165,7 +165,7 @@ fn programs(args: &GateArgs, progress: &Terminal) -> Result<Programs, Error> {
         }
         (None, Some(program)) => Some(program.clone()),
         // A baseline of the wall clock is its noise: the tree against itself.
-        (None, None) if args.accept && args.clock == PerfClock::Wall => Some(ublk.clone()),
+        (None, None) if args.accept && args.measure.clock == PerfClock::Wall => Some(ublk.clone()),
         (None, None) => None,
     };
     Ok(Programs { ublk, base, ..Programs::default() })

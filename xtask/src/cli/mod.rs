@@ -1,0 +1,102 @@
+//! The command line of `cargo xtask`.
+
+mod coverage;
+mod e2e;
+mod gate;
+mod kselftest;
+mod machine;
+mod perf;
+mod report;
+mod tools;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use coverage::{CoverageArgs, CoverageOf};
+pub(crate) use e2e::{E2eArgs, SimpleArgs};
+pub(crate) use gate::{GateArgs, Plant};
+pub(crate) use kselftest::{KselftestArgs, SelftestServer};
+pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
+pub(crate) use perf::{MeasureArgs, PerfArgs, PerfClock, PerfTarget};
+pub(crate) use report::{ReportArgs, ReportShotsArgs};
+pub(crate) use tools::{CiArgs, DebugArgs, DistArgs, DoctorArgs, ShellArgs};
+
+/// Boots real kernels and proves a ublk device on them, end to end.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_version_flag = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// The main job: boot each kernel, run every scenario, write the reports.
+    VmE2e(E2eArgs),
+    /// A smoke of a few seconds: one device is added, written, read, compared and deleted.
+    VmSimpleE2e(SimpleArgs),
+    /// The kernel's own selftests, on our server, on the kernel's, or on both side by side.
+    Kselftest(KselftestArgs),
+    /// Measures our server and its peers in one machine that counts instructions instead of time.
+    VmPerf(PerfArgs),
+    /// Renders one or many reports into one page; other commits become its history.
+    Report(ReportArgs),
+    /// Looks at report.html in headless Chromium: light, dark, on a desk, on a phone, printed.
+    ReportShots(ReportShotsArgs),
+    /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
+    Gate(GateArgs),
+    /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
+    VmShell(ShellArgs),
+    /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
+    VmDebug(DebugArgs),
+    /// Says what was found on this machine, what is missing, and the remedy for each.
+    Doctor(DoctorArgs),
+    /// What continuous integration runs: checks, tests, the end-to-end run, the natural canary.
+    Ci(CiArgs),
+    /// What a run has reached of what there is: the driver's error paths, row by row.
+    Coverage(CoverageArgs),
+    /// Puts the `ublk` command with its manual pages and completions into one folder, for a package.
+    Dist(DistArgs),
+    /// Checks the rules of the tree that no compiler checks.
+    Tidy,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| format!("{error}; a seed is a number, decimal or 0x..."))
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=64) => Ok(jobs),
+        _ => Err("machines at once are a number from 1 to 64".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_decimal_or_hexadecimal() {
+        assert_eq!(seed("17"), Ok(17));
+        assert_eq!(seed("0xff"), Ok(255));
+        assert!(seed("x").is_err());
+    }
+
+    #[test]
+    fn kernels_and_filters_repeat() {
+        let line = ["xtask", "vm-e2e", "--kernel", "6.12", "--kernel", "7.3", "--filter", "data"];
+        let Task::VmE2e(args) = Cli::parse_from(line).task else { panic!() };
+        assert_eq!(args.kernels, ["6.12", "7.3"]);
+        assert_eq!(args.filters, ["data"]);
+    }
+}

@@ -1,0 +1,31 @@
+//! Options of the pages and their pictures.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A report.json or perf.json, a folder that holds them, or a folder of such folders.
+    #[arg(value_name = "DIR_OR_FILE", required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Where the page goes; default `report.html` beside a single input, else in this folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ReportShotsArgs {
+    /// What is rendered, as for `report`; default: the pages of the tests, each by itself.
+    #[arg(value_name = "DIR_OR_FILE")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// A Chromium of your own; else `chromium`, `chromium-browser` or `google-chrome` of the PATH.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) chromium: Option<PathBuf>,
+    /// Fails where there is no Chromium, instead of saying so and passing.
+    #[arg(long)]
+    pub(crate) require: bool,
+    /// Folder for the pictures; default `artifacts/shots` in the workspace.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
