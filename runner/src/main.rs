@@ -7,6 +7,7 @@
 
 mod agent;
 mod child;
+mod counters;
 #[allow(unsafe_code)] // Dies of a page fault on purpose; safe code cannot.
 mod crash;
 mod debug;

@@ -26,7 +26,7 @@ pub mod process_group;
 pub mod progress;
 pub mod qemu_install;
 pub mod selftests;
-pub mod symbols;
 pub mod source_package;
+pub mod symbols;
 mod sysroot;
 pub mod userland;

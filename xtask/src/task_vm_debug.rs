@@ -24,7 +24,12 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
         scenarios: vec![scenario],
         selftests: &[],
         seed: args.seed,
-        debug: DebugOptions { dynamic_debug: true, function_trace: true, sqe_dump: true },
+        debug: DebugOptions {
+            dynamic_debug: true,
+            function_trace: true,
+            sqe_dump: true,
+            driver_counters: false,
+        },
         output: args.output.as_deref(),
         jobs: Some(1),
         machine: &args.machine,

@@ -149,7 +149,7 @@ fn of_files(
         config,
         config_sha256,
         identity: key.hash(),
-        driver_notes: None,
+        driver_notes: beside.ancestors().nth(3).and_then(built::notes_of_tree),
         lock,
     })
 }

@@ -41,7 +41,9 @@ pub struct Instruments(Vec<Instrument>);
 
 /// A word that names no instrument.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no instrument: use kasan, lockdep, ubsan, kcov, gcov, several with commas, or `none`")]
+#[error(
+    "`{0}` is no instrument: use kasan, lockdep, ubsan, kcov, gcov, several with commas, or `none`"
+)]
 pub struct InstrumentError(pub String);
 
 impl Instruments {

@@ -40,7 +40,9 @@ pub enum SpecError {
     )]
     Word(String),
     /// A version and instruments: the archive keeps one version's sources for a series.
-    #[error("`{0}` cannot be built: name a series (7.3+kasan), whose sources the archive has in one version")]
+    #[error(
+        "`{0}` cannot be built: name a series (7.3+kasan), whose sources the archive has in one version"
+    )]
     ExactBuilt(String),
     /// Instruments that do not exist.
     #[error(transparent)]

@@ -32,7 +32,11 @@ pub(super) fn unmet(fragment: &str, config: &str) -> Vec<String> {
         _ => is(line),
     };
     let asked = fragment.lines().map(str::trim).filter(|line| line.starts_with("CONFIG_"));
-    asked.filter(|line| !line.ends_with(OPTIONAL)).filter(|line| !met(line)).map(str::to_owned).collect()
+    asked
+        .filter(|line| !line.ends_with(OPTIONAL))
+        .filter(|line| !met(line))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Ends a line that not every series has.
@@ -40,7 +44,10 @@ const OPTIONAL: &str = "# optional";
 
 /// The fragment as Kconfig takes it: without what is ours at the lines' ends.
 pub(super) fn plain(fragment: &str) -> String {
-    fragment.lines().map(|line| format!("{}\n", line.trim_end_matches(OPTIONAL).trim_end())).collect()
+    fragment
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end_matches(OPTIONAL).trim_end()))
+        .collect()
 }
 
 #[cfg(test)]

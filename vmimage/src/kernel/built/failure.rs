@@ -16,7 +16,9 @@ pub enum BuildError {
         packages: Vec<&'static str>,
     },
     /// The archive has no such tool for this machine.
-    #[error("a kernel cannot be built here: {what} is missing, and {family} has no package {what}: apt-get install bc bison flex libelf-dev")]
+    #[error(
+        "a kernel cannot be built here: {what} is missing, and {family} has no package {what}: apt-get install bc bison flex libelf-dev"
+    )]
     NoPackage {
         /// The package.
         what: String,

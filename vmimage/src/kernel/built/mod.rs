@@ -84,6 +84,15 @@ pub(super) fn fetch(archive: &Archive, recipe: &Recipe) -> Result<Kernel, Kernel
     })
 }
 
+/// The notes in a build tree of the user's own, where its driver was built to count. `source` is the link to the
+/// sources of a tree that was built apart from them.
+pub(super) fn notes_of_tree(tree: &Path) -> Option<DriverNotes> {
+    let gcno = tree.join(format!("{DRIVER}.gcno"));
+    let sources = [tree.to_owned(), tree.join("source")].map(|dir| dir.join(format!("{DRIVER}.c")));
+    let source = sources.into_iter().find(|path| path.is_file())?;
+    gcno.is_file().then_some(DriverNotes { gcno, source })
+}
+
 /// Moves what is kept out of the built tree.
 fn lay_out(recipe: &Recipe, tree: &Path, to: &Path) -> Result<(), KernelError> {
     let release = fsio::read_text(&tree.join("include/config/kernel.release"))?.trim().to_owned();
