@@ -19,6 +19,7 @@ mod refused;
 mod shared;
 mod sysfs;
 mod user;
+mod zone_report;
 mod zones;
 
 use crate::Scenario;
@@ -39,4 +40,5 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     shared::SCENARIOS,
     sysfs::SCENARIOS,
     zones::SCENARIOS,
+    zone_report::SCENARIOS,
 ];
