@@ -1,7 +1,5 @@
-//! What the driver does against the owner of an unprivileged device: it bars opens that would make a TRY_STOP_DEV
-//! fail for ever, and it kills a server that keeps a request for too long.
+//! What the driver does against a user's server that keeps a request: root may wait for ever, a user may not.
 
-use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -14,29 +12,18 @@ use super::kit;
 use super::unprivileged::{USER, Udev, command_as};
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
-use crate::probe;
 use crate::process::{ServerProcess, check_no_nodes};
 use crate::scenario::Scenario;
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        id: "recovery/unprivileged-try-stop-bars-opens",
-        title: "after a TRY_STOP_DEV that found the disk open, its owner cannot open it any more, and root can",
-        covers: &["bopen.enxio", "UBLK_F_SAFE_STOP_DEV"],
-        run: barred,
-        ..Scenario::SERVER
-    },
-    Scenario {
-        id: "recovery/unprivileged-server-that-keeps-a-request",
-        title: "a request older than the queue's timeout kills its unprivileged server and fails with EIO",
-        covers: &["rq.timeout.kill"],
-        budget: BudgetClass::Normal,
-        run: killed,
-        ..Scenario::SERVER
-    },
-];
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
+    id: "recovery/unprivileged-server-that-keeps-a-request",
+    title: "a request older than the queue's timeout kills its unprivileged server and fails with EIO",
+    covers: &["rq.timeout.kill"],
+    budget: BudgetClass::Normal,
+    run: killed,
+    ..Scenario::SERVER
+}];
 
-const BUSYBOX: &str = "/bin/busybox";
 /// Milliseconds in the queue's `io_timeout`, instead of half a minute.
 const TIMEOUT_MS: &str = "1000";
 /// What the server never answers; beyond what a partition scan looks at.
@@ -49,45 +36,6 @@ fn serve(context: &mut Context, more: &[&str]) -> Result<ServerProcess, Stop> {
     arguments.extend(["--unprivileged", "--json", "--no-socket"]);
     arguments.extend(more);
     ServerProcess::start_command(context, command_as(USER, &arguments))
-}
-
-/// Reads a sector as the owner; how that ended, and what was said.
-fn read_as_owner(path: &std::path::Path) -> Result<(ExitStatus, String), Stop> {
-    use std::os::unix::process::CommandExt;
-    let mut command = Command::new(BUSYBOX);
-    command.args(["dd", "of=/dev/null", "bs=4096", "count=1"]);
-    command.arg(format!("if={}", path.display())).uid(USER).gid(USER);
-    let output = command.output().during("run dd")?;
-    Ok((output.status, String::from_utf8_lossy(&output.stderr).into_owned()))
-}
-
-fn barred(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::UNPRIVILEGED_DEV | Features::SAFE_STOP_DEV)?;
-    probe::program(BUSYBOX)?;
-    let _udev = Udev::start()?;
-    let mut server = serve(context, &[])?;
-    let (id, path) = (server.live.id, server.live.block_device.clone());
-    let (status, said) = read_as_owner(&path)?;
-    let what = format!("the owner reads it at first: {said}");
-    context.check(FailureKind::Operation, what, status.success())?;
-    let held = BlockDevice::open(&path, context.command_timeout())?;
-    let mut control = Control::open().during("open the control device")?.for_unprivileged();
-    let busy = control.try_stop_dev(id).err().and_then(|error| error.errno());
-    let busy = -busy.unwrap_or(0);
-    context.check_result("TRY_STOP_DEV of an open disk", busy, -(Errno::EBUSY as i32))?;
-    drop(held);
-    let (status, said) = read_as_owner(&path)?;
-    context.check(
-        FailureKind::Errno,
-        format_args!("the owner's open afterwards is ENXIO: {}", said.trim()),
-        !status.success() && said.contains("No such device or address"),
-    )?;
-    // Root is not asked.
-    drop(BlockDevice::open(&path, context.command_timeout())?);
-    control.del_dev(id)?;
-    server.check_clean_end(context, context.command_timeout())?;
-    check_no_nodes(context, id)?;
-    Ok("EBUSY, then ENXIO for its owner".into())
 }
 
 fn killed(context: &mut Context) -> Result<String, Stop> {
