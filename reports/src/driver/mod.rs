@@ -96,7 +96,7 @@ impl DriverCoverage {
             match found.last_mut() {
                 _ if line.count > 0 => open = false,
                 Some((function, _, last)) if open && *function == line.function => {
-                    *last = line.number
+                    *last = line.number;
                 }
                 _ => {
                     found.push((&line.function, line.number, line.number));
