@@ -7,6 +7,7 @@ mod browser;
 mod cli;
 mod compare;
 mod console;
+mod driver;
 mod edit;
 mod environment;
 mod error;
@@ -24,9 +25,11 @@ mod shard;
 mod task_ci;
 mod task_ci_soundness;
 mod task_coverage;
+mod task_coverage_driver;
 mod task_dist;
 mod task_doctor;
 mod task_gate;
+mod task_kernel;
 mod task_kselftest;
 mod task_mutants;
 mod task_report;
@@ -62,6 +65,7 @@ fn main() -> std::process::ExitCode {
         Task::Doctor(args) => task_doctor::run(&args),
         Task::Ci(args) => task_ci::run(&args),
         Task::Coverage(args) => task_coverage::run(&args),
+        Task::Kernel(args) => task_kernel::run(&args),
         Task::Dist(args) => task_dist::run(&args),
         Task::Tidy => task_tidy::run(),
     };
