@@ -7,10 +7,13 @@ mod browser;
 mod cli;
 mod compare;
 mod console;
+mod driver;
+mod edit;
 mod environment;
 mod error;
 mod gate;
 mod interrupt;
+mod mutants;
 mod perf;
 mod prepare;
 mod progress;
@@ -22,10 +25,13 @@ mod shard;
 mod task_ci;
 mod task_ci_soundness;
 mod task_coverage;
+mod task_coverage_driver;
 mod task_dist;
 mod task_doctor;
 mod task_gate;
+mod task_kernel;
 mod task_kselftest;
+mod task_mutants;
 mod task_report;
 mod task_report_shots;
 mod task_tidy;
@@ -34,6 +40,7 @@ mod task_vm_debug;
 mod task_vm_e2e;
 mod task_vm_perf;
 mod task_vm_shell;
+mod tree;
 mod workspace;
 
 use clap::Parser;
@@ -51,12 +58,14 @@ fn main() -> std::process::ExitCode {
         Task::Report(args) => task_report::run(&args),
         Task::ReportShots(args) => task_report_shots::run(&args),
         Task::Gate(args) => task_gate::run(&args),
+        Task::Mutants(args) => task_mutants::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
         Task::Kselftest(args) => task_kselftest::run(&args),
         Task::Doctor(args) => task_doctor::run(&args),
         Task::Ci(args) => task_ci::run(&args),
         Task::Coverage(args) => task_coverage::run(&args),
+        Task::Kernel(args) => task_kernel::run(&args),
         Task::Dist(args) => task_dist::run(&args),
         Task::Tidy => task_tidy::run(),
     };

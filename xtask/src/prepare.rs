@@ -17,6 +17,7 @@ use vmimage::userland::{GuestFile, Userland, UserlandRequest};
 
 use crate::cli::{Accel, SourceArgs};
 use crate::error::Error;
+use crate::interrupt;
 use crate::progress::Terminal;
 use crate::workspace::{self, GuestPrograms};
 
@@ -109,6 +110,11 @@ impl Workshop {
         self.guest_files.extend(files);
     }
 
+    /// What guests run instead of this tree's programs.
+    pub(crate) fn use_programs(&mut self, programs: GuestPrograms) {
+        self.programs = Some(programs);
+    }
+
     /// Modules that go into every image from now on, where its kernel has them.
     pub(crate) fn add_modules(&mut self, modules: &[&'static str]) {
         self.more_modules.extend(modules);
@@ -161,11 +167,24 @@ impl Workshop {
         Ok(resolved)
     }
 
+    /// The kernel on disk: downloaded or built, unless the cache has it.
+    pub(crate) fn fetch(&mut self, typed: &str) -> Result<Kernel, Error> {
+        let resolved = self.resolve(typed)?;
+        self.progress.doing(&format!("kernel {typed}: {}", resolved.release));
+        kernel::fetch(&self.archive, &resolved).map_err(|error| {
+            if interrupt::requested() {
+                return Error::interrupted(format_args!(
+                    "stopped while a kernel was made: {error}"
+                ));
+            }
+            Error::infrastructure(error)
+        })
+    }
+
     /// The image of one kernel. Built once; the cache knows it by content afterwards.
     pub(crate) fn kernel(&mut self, typed: &str) -> Result<Ready, Error> {
         let resolved = self.resolve(typed)?;
-        self.progress.doing(&format!("kernel {typed}: {}", resolved.release));
-        let kernel = kernel::fetch(&self.archive, &resolved).map_err(Error::infrastructure)?;
+        let kernel = self.fetch(typed)?;
         let image = self.image(&kernel)?;
         let header = KernelHeader {
             spec: typed.to_owned(),
@@ -174,6 +193,7 @@ impl Workshop {
             packages: image.lock.iter().map(lock_entry).collect(),
             config_sha256: kernel.config_sha256.clone(),
             image_sha256: Some(image.sha256.clone()),
+            instruments: instruments_of(&resolved.spec),
         };
         Ok(Ready { image, header })
     }
@@ -308,6 +328,14 @@ impl Workshop {
 /// Where downloads and images are kept.
 pub(crate) fn cache_dir(sources: &SourceArgs) -> PathBuf {
     sources.cache.clone().unwrap_or_else(|| workspace::root().join(".cache"))
+}
+
+/// What watches a kernel, by name; nothing in one that was not built here.
+pub(crate) fn instruments_of(spec: &KernelSpec) -> Vec<String> {
+    match spec {
+        KernelSpec::Built { with, .. } => with.iter().map(|one| one.name().to_owned()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn lock_entry(entry: &vmimage::archive::LockEntry) -> LockEntry {

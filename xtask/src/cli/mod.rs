@@ -4,8 +4,10 @@ mod compare;
 mod coverage;
 mod e2e;
 mod gate;
+mod kernel;
 mod kselftest;
 mod machine;
+mod mutants;
 mod perf;
 mod report;
 mod tools;
@@ -13,11 +15,13 @@ mod tools;
 use clap::{Parser, Subcommand};
 
 pub(crate) use compare::CompareArgs;
-pub(crate) use coverage::{CoverageArgs, CoverageOf};
+pub(crate) use coverage::{CoverageArgs, CoverageOf, DriverCoverageArgs, ErrnoCoverageArgs};
 pub(crate) use e2e::{E2eArgs, SimpleArgs};
 pub(crate) use gate::{GateArgs, Plant};
+pub(crate) use kernel::{KernelArgs, KernelBuildArgs, KernelTask};
 pub(crate) use kselftest::{KselftestArgs, SelftestServer};
 pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
+pub(crate) use mutants::MutantsArgs;
 pub(crate) use perf::{MeasureArgs, PerfArgs, PerfClock, PerfTarget};
 pub(crate) use report::{ReportArgs, ReportShotsArgs};
 pub(crate) use tools::{CiArgs, DebugArgs, DistArgs, DoctorArgs, ShellArgs};
@@ -48,6 +52,8 @@ pub(crate) enum Task {
     ReportShots(ReportShotsArgs),
     /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
     Gate(GateArgs),
+    /// Puts servers with one deliberate bug each under the suite, which has to see every one.
+    Mutants(MutantsArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
     VmShell(ShellArgs),
     /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
@@ -56,8 +62,10 @@ pub(crate) enum Task {
     Doctor(DoctorArgs),
     /// What continuous integration runs: checks, tests, the end-to-end run, the natural canary.
     Ci(CiArgs),
-    /// What a run has reached of what there is: the driver's error paths, row by row.
+    /// What a run has reached of what there is: the driver's error paths, its lines and branches.
     Coverage(CoverageArgs),
+    /// Kernels of our own, built with what watches them: KASAN, the lock validator, branch counters.
+    Kernel(KernelArgs),
     /// Puts the `ublk` command with its manual pages and completions into one folder, for a package.
     Dist(DistArgs),
     /// Checks the rules of the tree that no compiler checks.

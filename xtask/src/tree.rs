@@ -1,62 +1,88 @@
-//! Other trees than this one: that of a revision, and a copy of this one with a regression planted. Both
-//! live below `target/trees` and share their build output, which is not this tree's.
+//! Other trees than this one: that of a revision, and copies of this one with something planted in them. All live
+//! below `target/trees`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::plant;
-use crate::cli::Plant;
+use crate::edit::{Edit, apply_all};
 use crate::error::Error;
 use crate::workspace;
 
-/// `ublk` as that revision builds it.
+/// `ublk` as that revision builds it. Built once for each compiler: a revision does not change.
 pub(crate) fn of_revision(revision: &str) -> Result<PathBuf, Error> {
     let commit = format!("{revision}^{{commit}}");
     let sha = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit])
         .map_err(|_| Error::usage(format!("there is no revision `{revision}`")))?;
     let sha = String::from_utf8_lossy(&sha).trim().to_owned();
-    let tree = trees().join(&sha);
-    if !tree.is_dir() {
-        // Beside its place first: what is there is whole.
-        let beside = trees().join(format!("{sha}.{}", std::process::id()));
-        unpack(&sha, &beside)?;
-        std::fs::rename(&beside, &tree).map_err(|error| failed(&tree, &error))?;
+    let compiler = workspace::toolchain().unwrap_or_default();
+    let compiler: String = compiler.chars().filter(char::is_ascii_alphanumeric).collect();
+    let kept = trees().join(format!("{sha}-{compiler}.ublk"));
+    if kept.is_file() {
+        return Ok(kept);
     }
-    build(&tree)
+    let tree = trees().join(format!("{sha}-{}", std::process::id()));
+    unpack(&sha, &tree)?;
+    build(&tree, &kept)?;
+    for folder in [&tree, &build_folder(&tree)] {
+        std::fs::remove_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    }
+    Ok(kept)
 }
 
-/// `ublk` as this tree builds it with a regression in it.
-pub(crate) fn with_plant(plant: Plant) -> Result<PathBuf, Error> {
+/// `ublk` as this tree builds it with `edits` made.
+pub(crate) fn with_edits(name: &str, edits: &[Edit]) -> Result<PathBuf, Error> {
+    let tree = copy(name, edits, &[])?;
+    let kept = tree.with_extension("ublk");
+    build(&tree, &kept)?;
+    Ok(kept)
+}
+
+/// A copy of this tree, committed or not, with `edits` made and `more` files of its own. Its folder.
+pub(crate) fn copy(name: &str, edits: &[Edit], more: &[(&str, &str)]) -> Result<PathBuf, Error> {
     let root = workspace::root();
-    let tree = trees().join(format!("plant-{}", plant.as_str()));
+    let tree = trees().join(name);
     let listed = git(&["ls-files", "--cached", "--others", "--exclude-standard", "-z"])?;
     let listed = String::from_utf8_lossy(&listed).into_owned();
+    if let Some(edit) = edits.iter().find(|edit| !listed.split('\0').any(|name| name == edit.file))
+    {
+        return Err(Error::failed(format!("there is no {} to plant in", edit.file)));
+    }
     for name in listed.split('\0').filter(|name| !name.is_empty()) {
         let from = root.join(name);
         // Deleted and not yet committed so.
         if !from.is_file() {
             continue;
         }
-        let bytes = if name == plant.file() {
-            plant::planted(&root, plant)?.into_bytes()
-        } else {
-            std::fs::read(&from).map_err(|error| failed(&from, &error))?
-        };
+        let mut bytes = std::fs::read(&from).map_err(|error| failed(&from, &error))?;
+        if edits.iter().any(|edit| edit.file == name) {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            bytes = apply_all(name, &text, edits)?.into_bytes();
+        }
         put(&tree.join(name), &bytes)?;
     }
-    build(&tree)
+    for (name, text) in more {
+        put(&tree.join(name), text.as_bytes())?;
+    }
+    Ok(tree)
 }
 
 fn trees() -> PathBuf {
     workspace::root().join("target/trees")
 }
 
-fn build(tree: &Path) -> Result<PathBuf, Error> {
-    let program = workspace::build_measured_ublk_of(tree, &trees().join("build"))?;
-    // The next tree's build overwrites it.
-    let kept = tree.with_extension("ublk");
-    std::fs::copy(&program, &kept).map_err(|error| failed(&kept, &error))?;
-    Ok(kept)
+/// Where the output of a tree's build goes. No two trees share one: cargo tells their sources apart by time alone, and
+/// takes what it built of one for what it would build of another that is older.
+pub(crate) fn build_folder(tree: &Path) -> PathBuf {
+    tree.with_extension("build")
+}
+
+fn build(tree: &Path, kept: &Path) -> Result<(), Error> {
+    let program = workspace::build_measured_ublk_of(tree, &build_folder(tree))?;
+    // Beside its place first: what is there is whole.
+    let beside = kept.with_extension(std::process::id().to_string());
+    std::fs::copy(&program, &beside)
+        .and_then(|_| std::fs::rename(&beside, kept))
+        .map_err(|error| failed(kept, &error))
 }
 
 /// Writes what differs, so that cargo sees only that as changed.
