@@ -3,16 +3,16 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use reports::event::{BootEnd, GuestEvent, GuestLine, Outcome, Seen};
-use reports::plan::Plan;
+use reports::plan::{Expectation, Plan};
 use vmimage::machine::{Clock, MachineSpec, Vm, VmEnd};
 
 use crate::cli::MachineArgs;
 use crate::console;
-use crate::interrupt;
 use crate::prepare::{Emulator, Ready};
 use crate::recorder::Recorder;
 use crate::shard::{Floor, Shard};
@@ -119,7 +119,7 @@ impl Boot<'_> {
         let vm = match Vm::start(&floor.emulator.program, &spec) {
             Ok(vm) => vm,
             Err(error) => {
-                let end = if interrupt::requested() {
+                let end = if floor.stops() {
                     BootEnd::Interrupted
                 } else {
                     BootEnd::Infrastructure { reason: error.to_string() }
@@ -173,7 +173,7 @@ impl Boot<'_> {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if interrupt::requested() {
+            if self.floor.stops() {
                 vm.quit();
                 return Ok((BootEnd::Interrupted, ready));
             }
@@ -222,6 +222,13 @@ impl Boot<'_> {
                 Some(Phase::Scenario { id, budget_ms: planned.budget_ms })
             }
             GuestEvent::ScenarioFinished { id, outcome, health, .. } => {
+                let planned = self.plan.scenarios.iter().find(|planned| planned.id == id);
+                if planned.is_some_and(|p| p.expect == Expectation::Pass)
+                    && (!health.is_empty()
+                        || !matches!(outcome, Outcome::Pass { .. } | Outcome::Skip { .. }))
+                {
+                    self.floor.red.store(true, Ordering::Relaxed);
+                }
                 if let Some(told) = trouble(&outcome, !health.is_empty()) {
                     self.floor.progress.line(&format!("{}{id}: {told}", self.shard.tally.label));
                 }

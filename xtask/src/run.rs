@@ -2,6 +2,7 @@
 //! at the end.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
 
 use rand::Rng;
@@ -32,6 +33,8 @@ pub(crate) struct Request<'a> {
     pub(crate) output: Option<&'a Path>,
     /// Machines at once; none chooses by the host's CPUs and free memory.
     pub(crate) jobs: Option<usize>,
+    /// Stops at the first red scenario; what is left is not run, as after an interruption.
+    pub(crate) until_red: bool,
     pub(crate) machine: &'a MachineArgs,
     pub(crate) sources: &'a SourceArgs,
 }
@@ -82,6 +85,8 @@ pub(crate) fn run_in(
         folder: &folder,
         recorder: &recorder,
         progress,
+        until_red: request.until_red,
+        red: AtomicBool::new(false),
     };
     let (kernels, host_errors) = run_kernels(workshop, request, &floor);
     let records = recorder.finish();

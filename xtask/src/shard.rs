@@ -4,7 +4,7 @@
 //! cores take little more than half as long as one. A shard is one machine at a time; the next boot of it
 //! does what the one before has not begun.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use rand::Rng;
@@ -88,12 +88,21 @@ pub(crate) struct Floor<'a> {
     pub(crate) folder: &'a std::path::Path,
     pub(crate) recorder: &'a Recorder,
     pub(crate) progress: &'a Terminal,
+    /// Whether one red scenario is enough to know.
+    pub(crate) until_red: bool,
+    /// Whether there was one.
+    pub(crate) red: AtomicBool,
 }
 
 impl Floor<'_> {
     /// Before a kernel's own factor.
     pub(crate) fn budgets(&self) -> Budgets {
         Budgets::scaled(self.emulator.scale())
+    }
+
+    /// Whether no more is to be begun, and what runs is to end.
+    pub(crate) fn stops(&self) -> bool {
+        interrupt::requested() || (self.until_red && self.red.load(Ordering::Relaxed))
     }
 
     /// Works on shards until there are no more.
@@ -114,7 +123,7 @@ impl Floor<'_> {
             let scenarios = self
                 .recorder
                 .of_kernel(shard.kernel, |own| remaining(&shard.planned, own.iter().copied()));
-            if scenarios.is_empty() || interrupt::requested() {
+            if scenarios.is_empty() || self.stops() {
                 return;
             }
             let plan = Plan {

@@ -101,6 +101,7 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
         debug: DebugOptions::default(),
         output: None,
         jobs: None,
+        until_red: false,
         machine: &machine(),
         sources: &args.sources,
     };

@@ -31,6 +31,7 @@ pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
         debug: DebugOptions { driver_counters: true, ..DebugOptions::default() },
         output: args.output.as_deref(),
         jobs: args.jobs,
+        until_red: false,
         machine: &args.machine,
         sources: &args.sources,
     };

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &KselftestArgs) -> Result<ExitCode, Error> {
         debug: DebugOptions::default(),
         output: args.output.as_deref(),
         jobs: Some(1),
+        until_red: false,
         machine: &machine,
         sources: &args.sources,
     };

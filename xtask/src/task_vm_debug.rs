@@ -33,6 +33,7 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
         },
         output: args.output.as_deref(),
         jobs: Some(1),
+        until_red: false,
         machine: &args.machine,
         sources: &args.sources,
     };

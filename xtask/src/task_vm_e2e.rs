@@ -35,6 +35,7 @@ pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
         debug: DebugOptions::default(),
         output: args.output.as_deref(),
         jobs: args.jobs,
+        until_red: false,
         machine: &args.machine,
         sources: &args.sources,
     };
@@ -52,6 +53,7 @@ pub(crate) fn simple(args: &SimpleArgs) -> Result<ExitCode, Error> {
         debug: DebugOptions::default(),
         output: args.output.as_deref(),
         jobs: Some(1),
+        until_red: false,
         machine: &args.machine,
         sources: &args.sources,
     };

@@ -30,8 +30,9 @@ impl Course<'_> {
     /// What becomes of one.
     pub(crate) fn of_mutant(&mut self, mutant: &'static Mutant) -> Result<Row, Error> {
         let begin = Instant::now();
-        let (first, others): (Vec<_>, Vec<_>) =
-            subjects().partition(|scenario| is_first(mutant, scenario));
+        let first = first(mutant);
+        let others =
+            subjects().filter(|other| first.iter().all(|one| one.id != other.id)).collect();
         let mut scenarios = 0;
         let mut fate = Fate::Alive;
         for (part, chosen) in [("first", first), ("others", others)] {
@@ -69,6 +70,7 @@ impl Course<'_> {
             debug: DebugOptions { mutant: mutant.map(str::to_owned), ..DebugOptions::default() },
             output: Some(&folder),
             jobs,
+            until_red: mutant.is_some(),
             machine: &self.args.machine,
             sources: &self.args.sources,
         };
@@ -85,10 +87,9 @@ fn subjects() -> impl Iterator<Item = &'static Scenario> {
     catalogue::all().filter(|scenario| !scenario.id.starts_with("canary/"))
 }
 
-fn is_first(mutant: &Mutant, scenario: &Scenario) -> bool {
-    let named =
-        |filter: &&str| catalogue::matching(filter).first().is_some_and(|s| s.id == scenario.id);
-    mutant.first.iter().any(named)
+/// The first scenario of each of a mutant's filters, in their order.
+fn first(mutant: &Mutant) -> Vec<&'static Scenario> {
+    mutant.first.iter().filter_map(|filter| catalogue::matching(filter).first().copied()).collect()
 }
 
 /// Killed by the first scenario that is red for a reason of its own. A run that broke says nothing.

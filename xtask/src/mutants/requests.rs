@@ -30,7 +30,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "lost-write",
         what: "one write of seven is acknowledged and forgotten",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[before(
             EXECUTE,
             WRITE,
@@ -40,7 +40,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "torn-write",
         what: "a write of more than a sector ends in its middle, and reports all of it",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[before(
             EXECUTE,
             WRITE,
@@ -53,7 +53,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "stale-read",
         what: "one read of five is answered with what the buffer held before",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[before(
             EXECUTE,
             READ,
@@ -63,7 +63,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "read-of-the-sector-before",
         what: "reads are answered from one sector before",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[before(
             EXECUTE,
             READ,
@@ -75,7 +75,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "write-to-the-sector-behind",
         what: "writes go to one sector behind",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[before(
             EXECUTE,
             WRITE,
@@ -97,7 +97,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "short-read-reported-full",
         what: "a read of more than a page fills its first half, and reports all of it",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[before(
             EXECUTE,
             READ,
@@ -110,7 +110,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "idle-buffer-dropped",
         what: "a buffer is given back while its tag waits, and with it the first page of a write that had come",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[behind(
             WORKER,
             ARRIVED,
@@ -240,7 +240,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "read-that-moved-nothing",
         what: "one read of eleven is committed with 0 bytes",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[before(
             EXECUTE,
             DONE,
@@ -261,7 +261,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "lost-tag",
         what: "one answer of forty is never committed",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[before(
             WORKER,
             COMMIT,
@@ -271,7 +271,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "commit-twice",
         what: "one answer of nine is committed twice",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[behind(
             WORKER,
             "        self.owned -= 1;",
@@ -281,7 +281,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "last-tag-not-fetched",
         what: "the last tag of a thread is not fetched, and START_DEV waits for it",
-        first: &["lifecycle/fresh-state"],
+        first: &["data/request-sizes"],
         edits: &[behind(
             WORKER,
             "        for slot in 0..self.slots() {",
@@ -323,7 +323,7 @@ pub(super) const REQUESTS: &[Mutant] = &[
     Mutant {
         name: "descriptor-of-the-neighbour",
         what: "a tag is served by the descriptor of the tag beside it",
-        first: &["data/scattered-ram"],
+        first: &["data/request-sizes", "data/scattered-ram"],
         edits: &[behind(
             DESCRIPTORS,
             "        let tag = usize::from(tag);",
