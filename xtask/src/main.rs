@@ -8,6 +8,7 @@ mod cli;
 mod console;
 mod environment;
 mod error;
+mod fuzz;
 mod gate;
 mod interrupt;
 mod perf;
@@ -25,11 +26,13 @@ mod task_dist;
 mod task_doctor;
 mod task_gate;
 mod task_kselftest;
+mod task_replay;
 mod task_report;
 mod task_report_shots;
 mod task_tidy;
 mod task_vm_debug;
 mod task_vm_e2e;
+mod task_vm_fuzz;
 mod task_vm_perf;
 mod task_vm_shell;
 mod workspace;
@@ -48,6 +51,8 @@ fn main() -> std::process::ExitCode {
         Task::Report(args) => task_report::run(&args),
         Task::ReportShots(args) => task_report_shots::run(&args),
         Task::Gate(args) => task_gate::run(&args),
+        Task::VmFuzz(args) => task_vm_fuzz::run(&args),
+        Task::Replay(args) => task_replay::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
         Task::Kselftest(args) => task_kselftest::run(&args),

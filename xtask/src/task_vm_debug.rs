@@ -25,6 +25,7 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
         selftests: &[],
         seed: args.seed,
         debug: DebugOptions { dynamic_debug: true, function_trace: true, sqe_dump: true },
+        model_input: None,
         output: args.output.as_deref(),
         jobs: Some(1),
         machine: &args.machine,

@@ -2,10 +2,12 @@
 
 mod coverage;
 mod e2e;
+mod fuzz;
 mod gate;
 mod kselftest;
 mod machine;
 mod perf;
+mod replay;
 mod report;
 mod tools;
 
@@ -13,10 +15,12 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use coverage::{CoverageArgs, CoverageOf};
 pub(crate) use e2e::{E2eArgs, SimpleArgs};
+pub(crate) use fuzz::FuzzArgs;
 pub(crate) use gate::{GateArgs, Plant};
 pub(crate) use kselftest::{KselftestArgs, SelftestServer};
 pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
 pub(crate) use perf::{MeasureArgs, PerfArgs, PerfClock, PerfTarget};
+pub(crate) use replay::ReplayArgs;
 pub(crate) use report::{ReportArgs, ReportShotsArgs};
 pub(crate) use tools::{CiArgs, DebugArgs, DistArgs, DoctorArgs, ShellArgs};
 
@@ -44,6 +48,10 @@ pub(crate) enum Task {
     ReportShots(ReportShotsArgs),
     /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
     Gate(GateArgs),
+    /// Random and exhaustive sequences of commands against the driver's model, with fresh seeds, for as long as is asked.
+    VmFuzz(FuzzArgs),
+    /// Runs a failing case's file again, and says how reliably it fails.
+    Replay(ReplayArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
     VmShell(ShellArgs),
     /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.
