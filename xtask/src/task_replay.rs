@@ -23,7 +23,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Error> {
         let end = if found.steps.is_empty() {
             bench.round(&kernel, &[&found.scenario], found.seed, &Input::default())?
         } else {
-            let input = Input { steps: found.steps.clone(), times: left, ..Input::default() };
+            let steps = found.steps.clone();
+            let input = Input { steps, times: left, bold: found.bold, ..Input::default() };
             bench.round(&kernel, &[REPLAY], found.seed, &input)?
         };
         if let Some(reason) = &end.infrastructure {

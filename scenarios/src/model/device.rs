@@ -133,6 +133,10 @@ pub struct Device {
     pub server: Option<u8>,
     /// START_DEV has succeeded once.
     pub started: bool,
+    /// It can only be deleted: series before 7.3, see [`older`](super::older).
+    pub spent: bool,
+    /// START_USER_RECOVERY was answered 0 since the server left.
+    pub recovering: bool,
     /// A client has the block device open.
     pub block_open: bool,
     /// Commands that are held back.
@@ -162,6 +166,8 @@ impl Device {
             tags: [Tag::Free; TAGS as usize],
             server: None,
             started: false,
+            spent: false,
+            recovering: false,
             block_open: false,
             waiting: Vec::new(),
             reads: Vec::new(),
@@ -286,14 +292,20 @@ impl Device {
     /// STOP_DEV's work, once no request is with the server.
     pub fn stop(&mut self, profile: &Profile, effects: &mut Effects) {
         self.remove_disk(effects);
+        self.spent |= self.started && profile.recovery_in_two_steps;
         if self.opener.is_some() {
             self.stopping = profile.stop_turns_away;
+            self.spent |= !profile.stop_turns_away;
             self.cancel_armed();
         }
     }
 
     /// The char device's last holder is gone.
-    pub fn release(&mut self, effects: &mut Effects) {
+    pub fn release(&mut self, profile: &Profile, effects: &mut Effects) {
+        let keeps = self.has_disk() && self.recovery != Recovery::None;
+        let anew = if profile.recovery_in_two_steps { keeps } else { self.has_disk() };
+        self.spent |= !profile.close_starts_anew && !anew;
+        self.recovering = false;
         if self.has_disk() {
             self.cancelling = true;
             self.lose_server(effects);

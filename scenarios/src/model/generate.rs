@@ -12,6 +12,8 @@ use super::world::World;
 const CHANGE_WEIGHT: u32 = 8;
 /// How much less often one that takes a device or a server away: else little lives long.
 const END_WEIGHT: u32 = 2;
+/// A new process costs more than many steps.
+const KILL_WEIGHT: u32 = 1;
 
 /// Every step there is for so many devices and servers.
 #[must_use]
@@ -89,6 +91,7 @@ fn weight(world: &World, step: &Step) -> u32 {
             | Step::SetParams { valid: false, .. }
     );
     match (after == *world, ends) {
+        _ if matches!(step, Step::KillServer { .. }) => KILL_WEIGHT,
         (true, _) => 1,
         (false, true) => END_WEIGHT,
         (false, false) => CHANGE_WEIGHT,

@@ -24,6 +24,8 @@ pub struct Input {
     pub steps: Vec<Step>,
     /// How often to do them; 0 is once.
     pub times: u32,
+    /// Also does steps that the model keeps out of, see [`World::forbids`](super::World::forbids).
+    pub bold: bool,
 }
 
 impl Input {

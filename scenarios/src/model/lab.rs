@@ -71,8 +71,11 @@ pub(super) struct Lab {
     references: Option<i64>,
     /// How long an answer that must come is waited for.
     pub(super) patience: Duration,
+    /// Also does what [`World::forbids`]; for those who look at what the kernel dies of.
+    pub(super) bold: bool,
     /// Steps done.
     pub(super) steps: u64,
+    times: BTreeMap<String, (u64, Duration)>,
 }
 
 impl Lab {
@@ -96,13 +99,35 @@ impl Lab {
             no_part_scan: world.profile.no_part_scan,
             references: view::module_references(),
             patience,
+            bold: false,
             steps: 0,
+            times: BTreeMap::new(),
         })
     }
 
     /// Does `step`, which `world` allows, and compares.
     pub(super) fn step(&mut self, world: &mut World, step: &Step) -> Result<(), Trouble> {
         self.steps += 1;
+        let begin = Instant::now();
+        let result = self.perform(world, step);
+        let (count, time) = self.times.entry(step.name()).or_default();
+        *count += 1;
+        *time += begin.elapsed();
+        result
+    }
+
+    /// Which steps took the time, the costliest first.
+    pub(super) fn time_by_step(&self) -> String {
+        let mut rows: Vec<_> = self.times.iter().collect();
+        rows.sort_by_key(|(_, (_, time))| std::cmp::Reverse(*time));
+        let row = |(name, (count, time)): &(&String, &(u64, Duration))| {
+            let each_us = time.as_micros() / u128::from(*count);
+            format!("{:>7} ms {count:>5} x {each_us:>7} us  {name}\n", time.as_millis())
+        };
+        rows.iter().map(row).collect()
+    }
+
+    fn perform(&mut self, world: &mut World, step: &Step) -> Result<(), Trouble> {
         let openers: Vec<_> = world.devices.iter().map(|d| d.as_ref()?.opener).collect();
         let next_read = (0..=u8::MAX).find(|slot| !world.unanswered().contains(slot));
         let effects = world.apply(step);
@@ -297,7 +322,10 @@ impl Lab {
             }
             let left = self.patience.saturating_sub(begin.elapsed());
             if left.is_zero() {
-                return Err(differs(expected(), format_args!("it does not end: {}", self.silence())));
+                return Err(differs(
+                    expected(),
+                    format_args!("it does not end: {}", self.silence()),
+                ));
             }
             self.collect_reads(left)?;
         }
@@ -405,7 +433,7 @@ impl Lab {
         };
         let blank = Seen {
             state: info.state(),
-            pid: info.ublksrv_pid,
+            pid: None,
             features: 0,
             char_node: false,
             block_node: None,
@@ -443,7 +471,8 @@ impl Lab {
         self.pending.clear();
         self.control = Control::open().during("open the control device")?;
         let timeout = Duration::from_secs(3);
-        let ids = (0..world.devices.len()).map(|dev| Self::id(u8::try_from(dev).unwrap_or(u8::MAX)));
+        let ids =
+            (0..world.devices.len()).map(|dev| Self::id(u8::try_from(dev).unwrap_or(u8::MAX)));
         let ids: Vec<u32> = ids.collect();
         let mut deletions = Vec::new();
         for dev_id in &ids {

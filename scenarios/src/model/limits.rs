@@ -2,6 +2,7 @@
 //! commands do to each other, or because this kernel dies of them. Each with its reason, so that nothing is left out silently.
 
 use super::device::{Device, State, TAGS, Tag, Waits};
+use super::older;
 use super::step::Step;
 use super::world::World;
 
@@ -14,7 +15,11 @@ impl World {
     pub fn forbids(&self, step: &Step) -> Option<&'static str> {
         if let Step::KillServer { server } = step {
             let alive = self.alive.get(usize::from(*server)).copied().unwrap_or(false);
-            return (!alive).then_some("that server does not run");
+            if !alive {
+                return Some("that server does not run");
+            }
+            let own = self.devices.iter().flatten().filter(|d| d.opener == Some(*server));
+            return own.filter_map(|d| older::must_not_leave(&self.profile, d)).next();
         }
         let dev = step.dev()?;
         if usize::from(dev) >= self.devices.len()
@@ -35,7 +40,11 @@ impl World {
         let Some(device) = device else { return needs_device(step) };
         meaningless(device, step)
             .or_else(|| ambiguous(device, step))
-            .or_else(|| self.deadly(device, step))
+            .or_else(|| older::forbids(&self.profile, device, step))
+            .or_else(|| {
+                let leaves = matches!(step, Step::CloseChar { .. });
+                leaves.then(|| older::must_not_leave(&self.profile, device)).flatten()
+            })
     }
 
     fn is_deleting_slowly(&self) -> bool {
@@ -52,19 +61,6 @@ impl World {
         }
         if recovery == super::step::Recovery::FailIo && !self.profile.fail_io {
             return Some("this kernel ignores the flag");
-        }
-        None
-    }
-
-    /// What this kernel does not survive, or what cannot be told from memory corruption.
-    fn deadly(&self, device: &Device, step: &Step) -> Option<&'static str> {
-        let profile = &self.profile;
-        if matches!(step, Step::UpdateSize { .. })
-            && profile.update_size
-            && !profile.update_size_checks
-            && !device.has_disk()
-        {
-            return Some("UPDATE_SIZE without a disk is a NULL dereference before 7.0");
         }
         None
     }
@@ -92,7 +88,10 @@ fn may_wait(step: &Step) -> bool {
     deletes(step)
         || matches!(
             step,
-            Step::Start { .. } | Step::EndRecovery { .. } | Step::Stop { .. } | Step::TryStop { .. }
+            Step::Start { .. }
+                | Step::EndRecovery { .. }
+                | Step::Stop { .. }
+                | Step::TryStop { .. }
         )
 }
 

@@ -56,6 +56,7 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
     let (states, edges, walked) =
         sizes.fold((0, 0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1, sum.2 + size.2));
     let told = lab.rate(begin.elapsed());
+    context.evidence("time-by-step", &lab.time_by_step());
     findings.conclude(format!(
         "{walked} of {edges} edges between {states} states, orders of {LENGTH} from {} roots; {told}",
         graphs.len() * 3

@@ -35,6 +35,10 @@ pub struct Profile {
     pub update_size_checks: bool,
     /// ADD_DEV refuses flags that make no sense together: with FAIL_IO.
     pub combos_checked: bool,
+    /// START_USER_RECOVERY begins the new server's round, once: 6.12.
+    pub recovery_in_two_steps: bool,
+    /// GET_DEV_INFO looks whether the server's process is there: from 6.16.
+    pub pid_looked_up: bool,
     /// `ublksrv_pid` of a device that nobody has started, from GET_DEV_INFO.
     pub pid_of_new: i32,
 }
@@ -57,6 +61,8 @@ impl Profile {
             close_starts_anew: kernel.at_least(7, 3),
             update_size_checks: kernel.at_least(7, 0),
             combos_checked: features.contains(Features::USER_RECOVERY_FAIL_IO),
+            recovery_in_two_steps: !kernel.at_least(6, 16),
+            pid_looked_up: kernel.at_least(7, 0),
             pid_of_new: if kernel.at_least(6, 16) && !kernel.at_least(6, 18) { 0 } else { -1 },
         }
     }

@@ -15,6 +15,7 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
     }
     let world = empty(context, DEVICES, SERVERS)?;
     let mut lab = Lab::new(&world, PATIENCE)?;
+    lab.bold = input.bold;
     let times = input.times.max(1);
     let mut failures = Vec::new();
     for time in 1..=times {

@@ -24,6 +24,8 @@ pub struct Reproducer {
     pub commit: Option<String>,
     /// The steps, in their shortest form; empty where the scenario and its seed are all there is.
     pub steps: Vec<Step>,
+    /// Does steps that the model keeps out of, too: of a crash that is known.
+    pub bold: bool,
     /// What the model says of the last one.
     pub expected: String,
     /// What the kernel did.
@@ -43,6 +45,7 @@ impl Reproducer {
             seed,
             commit: None,
             steps: difference.steps.clone(),
+            bold: false,
             expected: difference.expected.clone(),
             observed: difference.observed.clone(),
             splat: None,

@@ -170,7 +170,8 @@ fn obey(
         }
         Order::Fetch { id, tags } => {
             let device = served.get_mut(&id).ok_or("that device is not open here")?;
-            let results = tags.into_iter().map(|tag| device.fetch(tag)).collect::<Result<_, _>>()?;
+            let results =
+                tags.into_iter().map(|tag| device.fetch(tag)).collect::<Result<_, _>>()?;
             Ok(Reply::Fetched { results })
         }
         Order::Answer { id } => {

@@ -7,9 +7,15 @@ use super::step::Step;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Leave out `len` steps that end at `end`.
-    Remove { len: usize, end: usize },
+    Remove {
+        len: usize,
+        end: usize,
+    },
     /// Put the `choice`-th simpler step in the place of the one at `index`.
-    Simplify { index: usize, choice: usize },
+    Simplify {
+        index: usize,
+        choice: usize,
+    },
     Done,
 }
 

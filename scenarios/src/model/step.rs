@@ -102,6 +102,14 @@ impl Step {
         }
     }
 
+    /// Its name without its device, for tables.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let text = self.to_string();
+        let text = text.split_once(": ").map_or(text.as_str(), |(_, name)| name).to_owned();
+        text.split([' ']).take(3).collect::<Vec<_>>().join(" ")
+    }
+
     /// The server it names.
     #[must_use]
     pub fn server(&self) -> Option<u8> {

@@ -14,7 +14,7 @@ use ublk::uapi::{DevInfo, DevState, Features};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) state: DevState,
-    pub(super) pid: i32,
+    pub(super) pid: Option<i32>,
     pub(super) features: u64,
     pub(super) char_node: bool,
     pub(super) block_node: Option<bool>,
@@ -24,7 +24,10 @@ pub(super) struct Seen {
 
 impl fmt::Display for Seen {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}, pid {}, flags {:#x}", self.state, self.pid, self.features)?;
+        write!(out, "{}, flags {:#x}", self.state, self.features)?;
+        if let Some(pid) = self.pid {
+            write!(out, ", pid {pid}")?;
+        }
         write!(out, ", char node {}", self.char_node)?;
         if let Some(block) = self.block_node {
             write!(out, ", block node {block}")?;
@@ -70,9 +73,11 @@ pub(super) fn expected(world: &World, device: &Device, pid: impl Fn(u8) -> i32) 
             State::FailIo => DevState::FailIo,
         },
         pid: match device.server {
-            Some(server) => pid(server),
-            None if device.started => -1,
-            None => world.profile.pid_of_new,
+            Some(server) => Some(pid(server)),
+            // There the number stays that of a process which is gone.
+            None if has_disk && !world.profile.pid_looked_up => None,
+            None if device.started => Some(-1),
+            None => Some(world.profile.pid_of_new),
         },
         features: features(device.recovery, device.quiesce).bits(),
         char_node: !device.deleted,
@@ -93,7 +98,7 @@ pub(super) fn observed(id: u32, info: &DevInfo, tags: Option<TagCounts>, wanted:
     let size = || std::fs::read_to_string(format!("/sys/block/ublkb{id}/size")).ok();
     Seen {
         state: info.state(),
-        pid: info.ublksrv_pid,
+        pid: wanted.pid.map(|_| info.ublksrv_pid),
         features: info.flags.bits() & KNOWN,
         char_node: char_node.exists(),
         block_node: wanted.block_node.map(|_| block_node.exists()),

@@ -7,8 +7,8 @@ use super::device::{Device, State, TAGS, Tag, Waiting, Waits};
 use super::effects::{Answer, Effects};
 use super::profile::Profile;
 use super::step::{Recovery, Step};
-use crate::rig::{EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP};
 use crate::rig::EACCES;
+use crate::rig::{EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP};
 
 /// Everything there is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,10 +75,11 @@ impl World {
     }
 
     fn kill(&mut self, server: u8, effects: &mut Effects) {
+        let profile = self.profile;
         self.alive[usize::from(server)] = false;
         for device in self.devices.iter_mut().flatten() {
             if device.opener == Some(server) {
-                device.release(effects);
+                device.release(&profile, effects);
             }
             // GET_DEV_INFO does not name a process that is gone.
             if device.server == Some(server) {
@@ -129,7 +130,7 @@ impl World {
                 let results = fetch_all(device, &profile);
                 effects.answer = Answer::Fetched { results };
             }
-            Step::CloseChar { .. } => device.release(effects),
+            Step::CloseChar { .. } => device.release(&profile, effects),
             Step::OpenBlock { .. } => {
                 device.block_open = device.has_disk();
                 effects.result(if device.has_disk() { 0 } else { -ENOENT });
@@ -212,13 +213,7 @@ fn fetch_all(device: &mut Device, profile: &Profile) -> Vec<(u8, i32)> {
 }
 
 /// A control command about a device that is there.
-fn command(
-    device: &mut Device,
-    step: &Step,
-    slot: u8,
-    profile: &Profile,
-    effects: &mut Effects,
-) {
+fn command(device: &mut Device, step: &Step, slot: u8, profile: &Profile, effects: &mut Effects) {
     match *step {
         Step::SetParams { valid, .. } => effects.result(set_params(device, valid)),
         Step::GetAffinity { queue, .. } => {
@@ -277,13 +272,15 @@ fn set_params(device: &mut Device, valid: bool) -> i32 {
     -EINVAL
 }
 
-fn start_recovery(device: &Device) -> i32 {
-    match device {
+fn start_recovery(device: &mut Device) -> i32 {
+    let result = match device {
         Device { recovery: Recovery::None, .. } => -EINVAL,
         Device { opener: Some(_), .. } => -EBUSY,
         Device { state: State::Quiesced | State::FailIo, .. } => 0,
         _ => -EBUSY,
-    }
+    };
+    device.recovering |= result == 0;
+    result
 }
 
 fn quiesce(device: &mut Device, profile: &Profile) -> i32 {
@@ -361,12 +358,7 @@ fn finish_start(device: &mut Device, server: u8, profile: &Profile) -> i32 {
     0
 }
 
-fn finish_end(
-    device: &mut Device,
-    server: u8,
-    profile: &Profile,
-    effects: &mut Effects,
-) -> i32 {
+fn finish_end(device: &mut Device, server: u8, profile: &Profile, effects: &mut Effects) -> i32 {
     if profile.pid_checked && device.opener != Some(server) || device.recovery == Recovery::None {
         return -EINVAL;
     }

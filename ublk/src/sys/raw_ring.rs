@@ -242,9 +242,9 @@ impl std::fmt::Debug for Ring {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use super::*;
     use crate::sys::arena::Arena;
+    use std::io::Write;
 
     /// `IORING_OP_READ`.
     const OP_READ: u8 = 22;

@@ -58,7 +58,11 @@ impl<'a> Bench<'a> {
         let progress = Arc::new(Terminal::new());
         let workshop = Workshop::open(sources, &progress)?;
         let folder = output.map_or_else(
-            || workspace::root().join("artifacts").join(format!("{name}-{}", environment::unix_ms())),
+            || {
+                workspace::root()
+                    .join("artifacts")
+                    .join(format!("{name}-{}", environment::unix_ms()))
+            },
             Path::to_owned,
         );
         Ok(Self { workshop, machine, sources, progress, folder, rounds: 0 })

@@ -21,12 +21,7 @@ pub(crate) fn shrink_crash(
     title: &str,
     deadline: Instant,
 ) -> Result<Option<Vec<Step>>, Error> {
-    let mut crashes = |steps: &[Step]| -> Result<bool, Error> {
-        let input = Input { steps: steps.to_vec(), ..Input::default() };
-        let end = bench.round(kernel, &[REPLAY], 1, &input)?;
-        Ok(end.crash.as_deref() == Some(title))
-    };
-    if !crashes(&steps)? {
+    if !crashes(bench, kernel, &steps, title)? {
         return Ok(None);
     }
     let mut shrinker = Shrinker::new(steps);
@@ -35,7 +30,7 @@ pub(crate) fn shrink_crash(
             break;
         }
         let Some(candidate) = shrinker.candidate() else { break };
-        let crashed = crashes(&candidate)?;
+        let crashed = crashes(bench, kernel, &candidate, title)?;
         shrinker.verdict(crashed.then_some(candidate));
         bench.progress.line(&format!(
             "machine {} of at most {MACHINES_MAX}: {} steps crash it",
@@ -44,4 +39,15 @@ pub(crate) fn shrink_crash(
         ));
     }
     Ok(Some(shrinker.best().to_vec()))
+}
+
+fn crashes(
+    bench: &mut Bench<'_>,
+    kernel: &str,
+    steps: &[Step],
+    title: &str,
+) -> Result<bool, Error> {
+    let input = Input { steps: steps.to_vec(), ..Input::default() };
+    let end = bench.round(kernel, &[REPLAY], 1, &input)?;
+    Ok(end.crash.as_deref() == Some(title))
 }
