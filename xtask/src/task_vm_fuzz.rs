@@ -13,7 +13,7 @@ use crate::fuzz::{Bench, Corpus, RoundEnd, shrink_crash};
 use crate::interrupt;
 
 /// What is run in each machine.
-const SCENARIOS: &[&str] = &["model/sequences", "model/orders"];
+const SCENARIOS: &[&str] = &["model/sequences", "model/orders", "model/concurrent"];
 /// Time of each of them in one machine, on a machine that is emulated; with shrinking it stays within their budget.
 const SLICE: Duration = Duration::from_secs(40);
 /// Longest time that is spent on making one crash short.
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
         }
         let slice = left.min(SLICE).max(Duration::from_secs(5));
         let time_ms = u64::try_from(slice.as_millis()).ok();
-        let input = Input { time_ms, ..Input::default() };
+        let input = Input { time_ms, plant: args.plant, ..Input::default() };
         let round_seed = if rounds == 0 { seed } else { seeds.random() };
         let end = bench.round(kernel, SCENARIOS, round_seed, &input)?;
         rounds += 1;

@@ -86,7 +86,7 @@ fn all(
 }
 
 /// Takes everything down, step by step, as the model says it goes.
-fn clean(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<(), Trouble> {
+pub(super) fn clean(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<(), Trouble> {
     // Twice: with many commands held back the first time round only makes room.
     for _ in 0..2 {
         delete_all(lab, world, done)?;

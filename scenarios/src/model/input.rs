@@ -26,6 +26,8 @@ pub struct Input {
     pub times: u32,
     /// Also does steps that the model keeps out of, see [`World::forbids`](super::World::forbids).
     pub bold: bool,
+    /// Turns one of the model's expectations round, to see that it is found.
+    pub plant: bool,
 }
 
 impl Input {

@@ -4,6 +4,7 @@
 //! (`model/sequences`) or exhaustively (`model/orders`), and one that fails is shrunk to its shortest form.
 
 mod case;
+mod concurrent;
 mod device;
 mod effects;
 mod generate;
@@ -21,6 +22,8 @@ mod sequences;
 mod server;
 mod shrink;
 mod step;
+#[cfg(test)]
+mod tests;
 mod view;
 mod world;
 
@@ -58,6 +61,14 @@ pub const SCENARIOS: &[Scenario] = &[
         covers: &["model"],
         budget: BudgetClass::Long,
         run: orders::run,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "model/concurrent",
+        title: "control commands that are sent at the same time are answered as some order of them says",
+        covers: &["model"],
+        budget: BudgetClass::Long,
+        run: concurrent::run,
         ..Scenario::DRIVER
     },
 ];

@@ -16,6 +16,7 @@ use super::shrink::Shrinker;
 use super::step::Step;
 use super::world::World;
 use crate::context::{Context, Stop};
+use crate::rig::{EBUSY, EINVAL};
 
 /// Devices and servers of a case.
 pub(super) const DEVICES: usize = 2;
@@ -34,7 +35,11 @@ const SHRINK_PATIENCE: Duration = Duration::from_millis(1500);
 /// The empty world of this kernel.
 pub(super) fn empty(context: &Context, devices: usize, servers: usize) -> Result<World, Stop> {
     let features = Features::from_bits(crate::rig::feature_bits()?);
-    Ok(World::new(Profile::of(context.kernel, features), devices, servers))
+    let mut profile = Profile::of(context.kernel, features);
+    if Input::read()?.plant {
+        profile.fetch_again = if profile.fetch_again == -EBUSY { -EINVAL } else { -EBUSY };
+    }
+    Ok(World::new(profile, devices, servers))
 }
 
 pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
