@@ -1,5 +1,6 @@
 //! `vm-fuzz`: the model's random sequences and orders with fresh seeds, machine after machine, until the time is over.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
@@ -28,6 +29,8 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
     let mut corpus = Corpus::new(&bench.folder);
     let begin = Instant::now();
     let mut rounds = 0_u32;
+    // Walks of `model/orders` that are done: each machine goes on where the one before has ended.
+    let mut walks: BTreeMap<String, u64> = BTreeMap::new();
     anstream::println!("first seed {seed:#x}; everything goes to {}", bench.folder.display());
     for kernel in kernels.iter().cycle() {
         let left = args.time.saturating_sub(begin.elapsed());
@@ -36,10 +39,20 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
         }
         let slice = left.min(SLICE).max(Duration::from_secs(5));
         let time_ms = u64::try_from(slice.as_millis()).ok();
-        let input = Input { time_ms, plant: args.plant, ..Input::default() };
         let round_seed = if rounds == 0 { seed } else { seeds.random() };
+        let orders_done = walks.get(kernel).copied().unwrap_or(0);
+        let input = Input {
+            time_ms,
+            plant: args.plant,
+            orders_done,
+            orders_seed: Some(seed),
+            ..Input::default()
+        };
         let end = bench.round(kernel, SCENARIOS, round_seed, &input)?;
         rounds += 1;
+        if let Some(done) = walks_done(&end) {
+            walks.insert(kernel.clone(), done);
+        }
         if let Some(reason) = &end.infrastructure {
             return Err(Error::infrastructure(format!("the machine did not come up: {reason}")));
         }
@@ -55,6 +68,17 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
         anstream::println!("\n{title} (seen {seen} times)\n{}", found.to_text());
     }
     Ok(if count == 0 { ExitCode::Passed } else { ExitCode::Failed })
+}
+
+/// What `model/orders` has come to; 0 when it has done all and may begin again.
+fn walks_done(end: &RoundEnd) -> Option<u64> {
+    let told = end.steps.iter().rev().find_map(|text| text.strip_prefix("orders: "))?;
+    let (walks, state) = told.split_once(" walks, ")?;
+    if state == "that is all" {
+        anstream::println!("          every order was walked");
+        return Some(0);
+    }
+    walks.parse().ok()
 }
 
 fn show(elapsed: Duration, rounds: u32, seed: u64, kernel: &str, end: &RoundEnd) {
@@ -102,4 +126,20 @@ fn take(
     let path = corpus.keep(&title, found)?;
     anstream::println!("          new: {}", path.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(text: &str) -> RoundEnd {
+        RoundEnd { steps: vec![text.to_owned()], ..RoundEnd::default() }
+    }
+
+    #[test]
+    fn the_next_machine_goes_on_where_the_last_one_ended() {
+        assert_eq!(walks_done(&end("orders: 17 walks, more are left")), Some(17));
+        assert_eq!(walks_done(&end("orders: 90 walks, that is all")), Some(0));
+        assert_eq!(walks_done(&end("case []")), None);
+    }
 }

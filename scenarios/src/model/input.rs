@@ -24,6 +24,10 @@ pub struct Input {
     pub steps: Vec<Step>,
     /// How often to do them; 0 is once.
     pub times: u32,
+    /// Walks of `model/orders` that an earlier machine has done; the order of walks follows from `orders_seed`.
+    pub orders_done: u64,
+    /// Seed of the order of walks; none takes the run's.
+    pub orders_seed: Option<u64>,
     /// Also does steps that the model keeps out of, see [`World::forbids`](super::World::forbids).
     pub bold: bool,
     /// Turns one of the model's expectations round, to see that it is found.

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
 use super::graph::Graph;
 use super::input::Input;
 use super::lab::Lab;
@@ -25,7 +28,10 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
     let world = empty(context, 1, 1)?;
     let limit = input.time_limit(context);
     let begin = Instant::now();
-    let mut rng = context.rng("orders");
+    let mut rng = match input.orders_seed {
+        Some(seed) => ChaCha8Rng::seed_from_u64(seed),
+        None => context.rng("orders"),
+    };
     let mut graphs = Vec::new();
     for (recovery, quiesce) in SORTS {
         let quiesce = *quiesce && world.profile.quiesce;
@@ -38,20 +44,24 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
     let mut lab = Lab::new(&world, PATIENCE)?;
     let mut findings = Findings::new("model/orders");
     // A walk of each sort in turn: a run that is cut short has seen something of all.
+    let mut walks = 0;
     let mut left = true;
     while left && begin.elapsed() < limit && !findings.are_enough() {
         left = false;
         for graph in &mut graphs {
-            if begin.elapsed() >= limit {
+            if walks > input.orders_done && begin.elapsed() >= limit {
                 left = true;
                 break;
             }
-            if let Some(steps) = graph.walk() {
-                left = true;
+            let Some(steps) = graph.walk() else { continue };
+            (walks, left) = (walks + 1, true);
+            if walks > input.orders_done {
                 findings.try_case(context, &mut lab, &world, &steps)?;
             }
         }
     }
+    let state = if left { "more are left" } else { "that is all" };
+    context.step(format_args!("orders: {walks} walks, {state}"));
     let sizes = graphs.iter().map(Graph::size);
     let (states, edges, walked) =
         sizes.fold((0, 0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1, sum.2 + size.2));

@@ -61,9 +61,8 @@ impl Lab {
                 return Ok(Some((text(expected), text(observed))));
             }
         }
-        let open = |device: &Device| {
-            i64::from(device.opener.is_some()) + i64::from(device.block_open)
-        };
+        let open =
+            |device: &Device| i64::from(device.opener.is_some()) + i64::from(device.block_open);
         let expected = self.references.map(|base| {
             base + world.devices.iter().flatten().map(open).sum::<i64>()
                 + i64::try_from(self.blocks_of_the_gone(world)).unwrap_or(0)

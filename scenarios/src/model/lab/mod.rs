@@ -198,7 +198,6 @@ impl Lab {
         let timeout = self.patience * 2;
         self.server(server)?.order(order, timeout)
     }
-
 }
 
 impl Drop for Lab {

@@ -75,7 +75,12 @@ impl Lab {
         }
     }
 
-    pub(super) fn order(&mut self, step: &Step, opener: Option<u8>, answer: &Answer) -> Result<(), Trouble> {
+    pub(super) fn order(
+        &mut self,
+        step: &Step,
+        opener: Option<u8>,
+        answer: &Answer,
+    ) -> Result<(), Trouble> {
         let id = Self::id(step.dev().unwrap_or(0));
         let (server, order) = match (step, answer) {
             (Step::Open { server, .. }, _) => (Some(*server), Order::Open { id }),

@@ -16,7 +16,11 @@ const HELD_BACK: Duration = Duration::from_millis(15);
 
 impl Lab {
     /// Sends all these control commands before any is answered, and finds out which of `ways` it was. The world after it.
-    pub(in super::super) fn at_once(&mut self, steps: &[Step], ways: Vec<Way>) -> Result<World, Trouble> {
+    pub(in super::super) fn at_once(
+        &mut self,
+        steps: &[Step],
+        ways: Vec<Way>,
+    ) -> Result<World, Trouble> {
         let mut pending = Vec::new();
         for step in steps {
             self.steps += 1;
