@@ -104,12 +104,13 @@ pub(super) fn clean(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> R
 fn delete_all(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<(), Trouble> {
     let devices = u8::try_from(world.devices.len()).unwrap_or(u8::MAX);
     for dev in 0..devices {
-        let order = [
-            Step::Answer { dev },
-            Step::CloseChar { dev },
-            Step::Del { dev },
-            Step::CloseBlock { dev },
-        ];
+        let opener = world.device(dev).and_then(|device| device.opener);
+        let closing = Step::CloseChar { dev };
+        let leave = match opener {
+            Some(server) if world.forbids(&closing).is_some() => Step::KillServer { server },
+            _ => closing,
+        };
+        let order = [Step::Answer { dev }, leave, Step::Del { dev }, Step::CloseBlock { dev }];
         for step in order {
             if world.device(dev).is_some() && world.forbids(&step).is_none() {
                 done.push(step);

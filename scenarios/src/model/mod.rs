@@ -7,6 +7,7 @@ mod case;
 mod concurrent;
 mod device;
 mod effects;
+mod findings;
 mod generate;
 mod graph;
 mod input;
@@ -69,6 +70,14 @@ pub const SCENARIOS: &[Scenario] = &[
         covers: &["model"],
         budget: BudgetClass::Long,
         run: concurrent::run,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "model/quiesce-of-a-successor",
+        title: "a request after QUIESCE_DEV of a device whose next server has fetched is held back",
+        covers: &["model"],
+        known_bug: findings::quiesce_bug,
+        run: findings::quiesce_of_a_successor,
         ..Scenario::DRIVER
     },
 ];

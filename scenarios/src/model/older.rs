@@ -29,10 +29,10 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
             return Some("6.12 stores any pid unchecked");
         }
     }
-    if profile.recovery_in_two_steps && device.started {
-        return in_two_steps(device, step);
+    if !profile.recovery_in_two_steps {
+        return None;
     }
-    None
+    closes(device, step).or_else(|| in_two_steps(device, step).filter(|_| device.started))
 }
 
 /// Whether a server that leaves now takes the device with it: before 7.0 a successor that dies while it fetches.
@@ -53,6 +53,18 @@ fn begins(step: &Step) -> bool {
             | Step::StartRecovery { .. }
             | Step::EndRecovery { .. }
     )
+}
+
+/// On 6.12 the ring of a server that lives on is closed with a WARNING, or after a second; a server that has fetched some of
+/// a queue's tags must not leave at all.
+fn closes(device: &Device, step: &Step) -> Option<&'static str> {
+    match step {
+        Step::CloseChar { .. } => Some("6.12 takes a second and prints a WARNING"),
+        Step::Fetch { .. } if device.count(Tag::Free) > 1 => {
+            Some("6.12 prints a WARNING when a server leaves with some of the tags fetched")
+        }
+        _ => None,
+    }
 }
 
 /// On 6.12 START_USER_RECOVERY is what begins the new round, and only once.

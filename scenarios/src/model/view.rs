@@ -16,10 +16,17 @@ pub(super) struct Seen {
     pub(super) state: DevState,
     pub(super) pid: Option<i32>,
     pub(super) features: u64,
-    pub(super) char_node: bool,
+    pub(super) char_node: Option<bool>,
     pub(super) block_node: Option<bool>,
     pub(super) sectors: Option<u64>,
     pub(super) tags: Option<TagCounts>,
+}
+
+impl Seen {
+    /// What GET_DEV_INFO tells by itself.
+    pub(super) fn at_a_glance(self) -> Self {
+        Self { char_node: None, block_node: None, sectors: None, tags: None, ..self }
+    }
 }
 
 impl fmt::Display for Seen {
@@ -28,7 +35,9 @@ impl fmt::Display for Seen {
         if let Some(pid) = self.pid {
             write!(out, ", pid {pid}")?;
         }
-        write!(out, ", char node {}", self.char_node)?;
+        if let Some(node) = self.char_node {
+            write!(out, ", char node {node}")?;
+        }
         if let Some(block) = self.block_node {
             write!(out, ", block node {block}")?;
         }
@@ -80,7 +89,7 @@ pub(super) fn expected(world: &World, device: &Device, pid: impl Fn(u8) -> i32) 
             None => Some(world.profile.pid_of_new),
         },
         features: features(device.recovery, device.quiesce).bits(),
-        char_node: !device.deleted,
+        char_node: Some(!device.deleted),
         // While a stop waits, the disk may be half way out.
         block_node: (!stopping).then_some(has_disk),
         sectors: (!stopping && has_disk).then_some(u64::from(device.mib) << 11),
@@ -100,7 +109,7 @@ pub(super) fn observed(id: u32, info: &DevInfo, tags: Option<TagCounts>, wanted:
         state: info.state(),
         pid: wanted.pid.map(|_| info.ublksrv_pid),
         features: info.flags.bits() & KNOWN,
-        char_node: char_node.exists(),
+        char_node: wanted.char_node.map(|_| char_node.exists()),
         block_node: wanted.block_node.map(|_| block_node.exists()),
         sectors: wanted.sectors.and_then(|_| size()?.trim().parse().ok()),
         tags,

@@ -222,7 +222,7 @@ fn command(device: &mut Device, step: &Step, slot: u8, profile: &Profile, effect
         Step::Start { .. } if !device.params => effects.result(-EINVAL),
         Step::Start { server, .. } => wait(device, slot, Waits::Start(server), effects),
         Step::EndRecovery { server, .. } => wait(device, slot, Waits::End(server), effects),
-        Step::StartRecovery { .. } => effects.result(start_recovery(device)),
+        Step::StartRecovery { .. } => effects.result(start_recovery(device, profile)),
         Step::Stop { .. } => wait(device, slot, Waits::Stop, effects),
         Step::TryStop { .. } if !profile.try_stop => effects.result(-EOPNOTSUPP),
         Step::TryStop { .. } if !device.has_disk() => effects.result(-ENODEV),
@@ -272,7 +272,12 @@ fn set_params(device: &mut Device, valid: bool) -> i32 {
     -EINVAL
 }
 
-fn start_recovery(device: &mut Device) -> i32 {
+fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {
+    // 6.12 asks first whether any queue has ever been fetched.
+    let away = device.state == State::Quiesced;
+    if profile.recovery_in_two_steps && !away && !device.is_ready() {
+        return -EINVAL;
+    }
     let result = match device {
         Device { recovery: Recovery::None, .. } => -EINVAL,
         Device { opener: Some(_), .. } => -EBUSY,

@@ -157,6 +157,11 @@ fn crash_title(report: &Report) -> Option<String> {
 /// Numbers go: addresses, times, pids.
 fn title(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
+    // A console has the time in front.
+    let first = match first.split_once(']') {
+        Some((time, rest)) if time.starts_with('[') => rest,
+        _ => first,
+    };
     let mut title = String::new();
     for word in first.split_whitespace() {
         let number = word.trim_end_matches([':', ',']);
@@ -175,7 +180,8 @@ mod tests {
     #[test]
     fn titles_of_the_same_crash_are_the_same() {
         let one = title("BUG: kernel NULL pointer dereference, address: 0000000000000010\n #PF");
-        let two = title("BUG: kernel NULL pointer dereference, address: 0000000000000018");
+        let two =
+            title("[    6.663] BUG: kernel NULL pointer dereference, address: 0000000000000018");
         assert_eq!(one, "BUG: kernel NULL pointer dereference, address: N");
         assert_eq!(one, two);
     }

@@ -11,9 +11,27 @@ use crate::model::server::{Order, Reply, TagCounts};
 use crate::model::view::{self, Seen};
 use crate::model::world::World;
 
+/// Which devices are looked at closely: nodes, size, tags. The others' state is compared all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closely {
+    /// The one that the step was about.
+    One(u8),
+    /// Every one.
+    All,
+}
+
+impl Closely {
+    fn looks_at(self, dev: u8) -> bool {
+        match self {
+            Self::One(one) => one == dev,
+            Self::All => true,
+        }
+    }
+}
+
 impl Lab {
     /// Nothing that the model holds back may have been answered; then the devices.
-    pub(super) fn compare(&mut self, world: &World) -> Result<(), Trouble> {
+    pub(super) fn compare(&mut self, world: &World, of: Closely) -> Result<(), Trouble> {
         self.collect_reads(Duration::ZERO)?;
         for slot in world.unanswered() {
             if let Some(result) = self.read_results.remove(&slot) {
@@ -36,7 +54,7 @@ impl Lab {
         }
         let begin = Instant::now();
         loop {
-            let difference = self.difference(world)?;
+            let difference = self.difference(world, of)?;
             let Some((expected, observed)) = difference else { return Ok(()) };
             if begin.elapsed() >= self.patience {
                 return Err(differs(expected, observed));
@@ -46,12 +64,20 @@ impl Lab {
     }
 
     /// The first thing that is not as the model says.
-    pub(super) fn difference(&mut self, world: &World) -> Result<Option<(String, String)>, Stop> {
+    pub(super) fn difference(
+        &mut self,
+        world: &World,
+        of: Closely,
+    ) -> Result<Option<(String, String)>, Stop> {
         for dev in 0..world.devices.len() {
             let dev = u8::try_from(dev).unwrap_or(u8::MAX);
             let device = world.device(dev);
-            let expected = device.map(|device| view::expected(world, device, |s| self.pid(s)));
-            let opener = device.and_then(|device| device.opener);
+            let mut expected = device.map(|device| view::expected(world, device, |s| self.pid(s)));
+            let mut opener = device.and_then(|device| device.opener);
+            if !of.looks_at(dev) {
+                opener = None;
+                expected = expected.map(Seen::at_a_glance);
+            }
             let observed = self.observe(dev, opener, expected.as_ref())?;
             if expected != observed {
                 let text = |seen: Option<Seen>| match seen {
@@ -98,7 +124,7 @@ impl Lab {
             state: info.state(),
             pid: None,
             features: 0,
-            char_node: false,
+            char_node: None,
             block_node: None,
             sectors: None,
             tags: None,

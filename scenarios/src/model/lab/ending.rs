@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ublk::ctrl::{Command, Control};
 
+use super::compare::Closely;
 use super::steps::result_of;
 use super::{Lab, Trouble};
 use crate::context::{During, Stop};
@@ -18,7 +19,7 @@ impl Lab {
         self.pending.clear();
         self.control = Control::open().during("open the control device")?;
         world.interrupt();
-        self.compare(world)
+        self.compare(world, Closely::All)
     }
 
     /// Removes whatever is there, after a failure: nobody knows any more what it is.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use ublk::ctrl::{Control, Pending};
 use ublk::raw::{Arena, RawRing, RingShape};
 
+use self::compare::Closely;
 use self::steps::expect;
 use super::process::{Server, Spares};
 use super::server::{Order, Reply};
@@ -152,7 +153,7 @@ impl Lab {
         for (slot, allowed) in &effects.reads {
             self.read_ends(*slot, allowed)?;
         }
-        self.compare(world)
+        self.compare(world, step.dev().map_or(Closely::All, Closely::One))
     }
 
     /// Looks once more, `quiet` later, whether what is held back still is.
@@ -161,7 +162,7 @@ impl Lab {
             return Ok(());
         }
         std::thread::sleep(quiet);
-        self.compare(world)
+        self.compare(world, Closely::All)
     }
 
     /// Steps and their rate, for a summary.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ublk::ctrl::Pending;
 
+use super::compare::Closely;
 use super::steps::result_of;
 use super::{LOOK_AGAIN, Lab, Trouble, differs};
 use crate::context::Stop;
@@ -43,7 +44,7 @@ impl Lab {
             }
             // The results may be those of several ways; then what can be seen of the device decides.
             for way in ways.iter().filter(|way| concurrent::explains(way, &results)) {
-                if self.difference(&way.world)?.is_none() {
+                if self.difference(&way.world, Closely::All)?.is_none() {
                     self.hold_back(way, &mut pending);
                     return Ok(way.world.clone());
                 }
