@@ -91,4 +91,7 @@ pub struct DebugOptions {
     pub function_trace: bool,
     /// Dump each control SQE (128 bytes) and I/O command SQE as hex.
     pub sqe_dump: bool,
+    /// The deliberate bug that servers are to have; only programs that `cargo xtask mutants` built have any.
+    #[serde(default)]
+    pub mutant: Option<String>,
 }

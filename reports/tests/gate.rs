@@ -269,6 +269,18 @@ fn by_the_wall_clock_stored_numbers_and_plain_orders_are_refused() {
     let mut plain = report;
     plain.mirrored_rounds = None;
     assert!(matches!(refusal(Reference::Beside(None), plain), Refusal::NotInterleaved));
+    let mut uncontrolled = wall(8, |_, _| 1.0, 1.0, 1.0);
+    uncontrolled.subjects.retain(|subject| subject.name != "control");
+    assert!(matches!(refusal(Reference::Beside(None), uncontrolled), Refusal::NotInterleaved));
+}
+
+#[test]
+fn the_first_round_is_for_warming_up() {
+    let mut report = wall(2, |_, _| 1.0, 1.0, 1.0);
+    let head = report.subjects.iter_mut().find(|subject| subject.name == "ublk").unwrap();
+    head.cells[0].samples_iops[..2].iter_mut().for_each(|sample| *sample *= 0.5);
+    let decision = done(take_all(Reference::Beside(None), AT_ONCE, vec![report]));
+    assert_eq!(decision.status, GateStatus::Passed);
 }
 
 #[test]
@@ -286,6 +298,12 @@ fn a_metric_earns_its_threshold_by_its_own_noise() {
     let slower = || vec![report(0.97), report(0.97)];
     let without = done(take_all(Reference::Beside(None), AT_ONCE, slower()[..1].to_vec()));
     assert_eq!(without.status, GateStatus::Passed);
+    // What another host's noise was says nothing here.
+    let mut elsewhere = made.clone();
+    elsewhere.iter_mut().for_each(|baseline| baseline.environment.host_cpu = Some("other".into()));
+    let elsewhere = Reference::Beside(elsewhere.map(Box::new));
+    let decision = done(take_all(elsewhere, AT_ONCE, slower()[..1].to_vec()));
+    assert_eq!(decision.status, GateStatus::Passed);
     let with = Reference::Beside(made.map(Box::new));
     assert_eq!(done(take_all(with, OPTIONS, slower())).status, GateStatus::Regressed);
 }

@@ -6,11 +6,13 @@ mod boot;
 mod browser;
 mod cli;
 mod console;
+mod edit;
 mod environment;
 mod error;
 mod fuzz;
 mod gate;
 mod interrupt;
+mod mutants;
 mod perf;
 mod prepare;
 mod progress;
@@ -26,6 +28,7 @@ mod task_dist;
 mod task_doctor;
 mod task_gate;
 mod task_kselftest;
+mod task_mutants;
 mod task_replay;
 mod task_report;
 mod task_report_shots;
@@ -35,6 +38,7 @@ mod task_vm_e2e;
 mod task_vm_fuzz;
 mod task_vm_perf;
 mod task_vm_shell;
+mod tree;
 mod workspace;
 
 use clap::Parser;
@@ -53,6 +57,7 @@ fn main() -> std::process::ExitCode {
         Task::Gate(args) => task_gate::run(&args),
         Task::VmFuzz(args) => task_vm_fuzz::run(&args),
         Task::Replay(args) => task_replay::run(&args),
+        Task::Mutants(args) => task_mutants::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),
         Task::Kselftest(args) => task_kselftest::run(&args),

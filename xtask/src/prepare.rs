@@ -103,6 +103,11 @@ impl Workshop {
         self.guest_files.extend(files);
     }
 
+    /// What guests run instead of this tree's programs.
+    pub(crate) fn use_programs(&mut self, programs: GuestPrograms) {
+        self.programs = Some(programs);
+    }
+
     /// QEMU, and the accelerator that was seen to work.
     pub(crate) fn emulator(&self, accel: Accel) -> Result<Emulator, Error> {
         let program = qemu_install::provide(&self.archive, self.sources.qemu.as_deref())

@@ -48,8 +48,13 @@ pub(crate) struct GuestPrograms {
 /// Builds them. glibc with `crt-static`, because that needs nothing but stable Rust and the C library
 /// that linked this program too; a musl target would have to be added by rustup.
 pub(crate) fn build_guest_programs() -> Result<GuestPrograms, Error> {
+    build_guest_programs_of(&root(), &root().join("target/guest"))
+}
+
+/// The same of another tree, with build output in `folder`.
+pub(crate) fn build_guest_programs_of(tree: &Path, folder: &Path) -> Result<GuestPrograms, Error> {
     let packages = ["--package", "runner", "--package", "ublk", "--bins"];
-    let bin = build_static(&root(), "guest", &root().join("target/guest"), &packages)?;
+    let bin = build_static(tree, "guest", folder, &packages)?;
     Ok(GuestPrograms { runner: bin.join("runner"), ublk: bin.join("ublk") })
 }
 

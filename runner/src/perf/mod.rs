@@ -86,7 +86,7 @@ fn visit(number: usize, visit: &Visit, subject: &Subject) -> PerfEvent {
 
 /// One subject from its start to its end; the end is tried whatever went wrong before it.
 fn measure(visit: &Visit, subject: &Subject) -> Result<Measured, String> {
-    let mut running = Running::start(subject, &visit.extra_argv)?;
+    let mut running = Running::start(subject, &visit.extra_argv, visit.count.is_some())?;
     let measured = measure_running(visit, &mut running);
     let stopped = running.stop();
     let mut measured = measured?;

@@ -39,14 +39,20 @@ enum Behind {
 }
 
 impl Running {
-    /// Starts it and waits for its device.
-    pub(super) fn start(subject: &Subject, extra_argv: &[String]) -> Result<Self, String> {
+    /// Starts it and waits for its device. Its allocations are watched only where they are `counted`: each costs a
+    /// trap then, and a start has thousands.
+    pub(super) fn start(
+        subject: &Subject,
+        extra_argv: &[String],
+        counted: bool,
+    ) -> Result<Self, String> {
         let device = PathBuf::from(&subject.device);
         if device.exists() && matches!(subject.launch, Launch::Server { .. }) {
             return Err(format!("{} is there before its server", device.display()));
         }
         match &subject.launch {
             Launch::Server { argv, id, allocators } => {
+                let allocators = if counted { allocators.as_slice() } else { &[] };
                 Self::start_server(argv, extra_argv, *id, allocators, device)
             }
             Launch::Module { module, parameters } => {

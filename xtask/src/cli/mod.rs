@@ -6,6 +6,7 @@ mod fuzz;
 mod gate;
 mod kselftest;
 mod machine;
+mod mutants;
 mod perf;
 mod replay;
 mod report;
@@ -19,6 +20,7 @@ pub(crate) use fuzz::FuzzArgs;
 pub(crate) use gate::{GateArgs, Plant};
 pub(crate) use kselftest::{KselftestArgs, SelftestServer};
 pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
+pub(crate) use mutants::MutantsArgs;
 pub(crate) use perf::{MeasureArgs, PerfArgs, PerfClock, PerfTarget};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use report::{ReportArgs, ReportShotsArgs};
@@ -52,6 +54,8 @@ pub(crate) enum Task {
     VmFuzz(FuzzArgs),
     /// Runs a failing case's file again, and says how reliably it fails.
     Replay(ReplayArgs),
+    /// Puts servers with one deliberate bug each under the suite, which has to see every one.
+    Mutants(MutantsArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.
     VmShell(ShellArgs),
     /// Runs one scenario with dynamic debug, a function trace and SQE dumps, all in one folder.

@@ -7,7 +7,6 @@ use reports::gate::{BASE, Baseline, CONTROL};
 use reports::perf::{PerfReport, Subject};
 
 use super::baselines::{self, Scope};
-use super::tree;
 use crate::cli::{GateArgs, PerfClock, PerfTarget};
 use crate::error::Error;
 use crate::perf::layout::{Extent, Order};
@@ -15,7 +14,7 @@ use crate::perf::measure::Bench;
 use crate::perf::subjects::{self, Programs};
 use crate::prepare::{Emulator, Ready, Workshop};
 use crate::progress::Terminal;
-use crate::{environment, interrupt, workspace};
+use crate::{environment, interrupt, tree, workspace};
 
 /// Queues of the device and CPUs of the guest under the instruction clock.
 const QUEUES: u16 = 1;
@@ -151,7 +150,7 @@ fn programs(args: &GateArgs, progress: &Terminal) -> Result<Programs, Error> {
         Some(plant) => {
             progress
                 .doing(&format!("build: a copy of this tree with the {} planted", plant.as_str()));
-            tree::with_plant(plant)?
+            tree::with_edits(&format!("plant-{}", plant.as_str()), &[plant.edit()])?
         }
         None => {
             progress.doing("build: ublk as it is shipped, optimised across crates");

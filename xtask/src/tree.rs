@@ -1,11 +1,10 @@
-//! Other trees than this one: that of a revision, and a copy of this one with a regression planted. Both
-//! live below `target/trees` and share their build output, which is not this tree's.
+//! Other trees than this one: that of a revision, and copies of this one with something planted in them. All live
+//! below `target/trees` and share their build output, which is not this tree's.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::plant;
-use crate::cli::Plant;
+use crate::edit::{Edit, apply_all};
 use crate::error::Error;
 use crate::workspace;
 
@@ -25,29 +24,42 @@ pub(crate) fn of_revision(revision: &str) -> Result<PathBuf, Error> {
     build(&tree)
 }
 
-/// `ublk` as this tree builds it with a regression in it.
-pub(crate) fn with_plant(plant: Plant) -> Result<PathBuf, Error> {
+/// `ublk` as this tree builds it with `edits` made.
+pub(crate) fn with_edits(name: &str, edits: &[Edit]) -> Result<PathBuf, Error> {
+    build(&copy(name, edits, &[])?)
+}
+
+/// A copy of this tree, committed or not, with `edits` made and `more` files of its own. Its folder.
+pub(crate) fn copy(name: &str, edits: &[Edit], more: &[(&str, &str)]) -> Result<PathBuf, Error> {
     let root = workspace::root();
-    let tree = trees().join(format!("plant-{}", plant.as_str()));
+    let tree = trees().join(name);
     let listed = git(&["ls-files", "--cached", "--others", "--exclude-standard", "-z"])?;
     let listed = String::from_utf8_lossy(&listed).into_owned();
+    if let Some(edit) = edits.iter().find(|edit| !listed.split('\0').any(|name| name == edit.file))
+    {
+        return Err(Error::failed(format!("there is no {} to plant in", edit.file)));
+    }
     for name in listed.split('\0').filter(|name| !name.is_empty()) {
         let from = root.join(name);
         // Deleted and not yet committed so.
         if !from.is_file() {
             continue;
         }
-        let bytes = if name == plant.file() {
-            plant::planted(&root, plant)?.into_bytes()
-        } else {
-            std::fs::read(&from).map_err(|error| failed(&from, &error))?
-        };
+        let mut bytes = std::fs::read(&from).map_err(|error| failed(&from, &error))?;
+        if edits.iter().any(|edit| edit.file == name) {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            bytes = apply_all(name, &text, edits)?.into_bytes();
+        }
         put(&tree.join(name), &bytes)?;
     }
-    build(&tree)
+    for (name, text) in more {
+        put(&tree.join(name), text.as_bytes())?;
+    }
+    Ok(tree)
 }
 
-fn trees() -> PathBuf {
+/// Where they are, and the folder of their build output.
+pub(crate) fn trees() -> PathBuf {
     workspace::root().join("target/trees")
 }
 

@@ -1,0 +1,39 @@
+//! Options of the mutants.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{MachineArgs, SourceArgs, jobs, seed};
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MutantsArgs {
+    /// Kernel, as for `vm-e2e`.
+    #[arg(long, value_name = "KERNEL", default_value = "newest")]
+    pub(crate) kernel: String,
+    /// Only this mutant. Repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// Lists the mutants, and runs nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Runs the whole suite that many times on the same programs with no bug chosen, instead.
+    #[arg(long, value_name = "TIMES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) unmutated: u32,
+    /// Seed of every random choice of the scenarios.
+    #[arg(long, value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+    /// Prints the matrix as JSON on standard output instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Folder for the reports; default `artifacts/mutants-<time>` in the workspace.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Machines at once where many scenarios run, as for `vm-e2e`.
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    pub(crate) jobs: Option<usize>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}

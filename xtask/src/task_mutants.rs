@@ -1,0 +1,115 @@
+//! `mutants`: puts servers with one deliberate bug each under the suite, and ends well only if it saw every one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use reports::report::{ExitCode, Status};
+
+use crate::cli::MutantsArgs;
+use crate::error::Error;
+use crate::mutants::{self, Course, Fate, MUTANTS, Matrix};
+use crate::prepare::Workshop;
+use crate::progress::Terminal;
+use crate::{environment, interrupt, workspace};
+
+pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, Error> {
+    let known = |name: &String| MUTANTS.iter().any(|mutant| mutant.name == name);
+    if let Some(name) = args.only.iter().find(|name| !known(name)) {
+        let message = format!("there is no mutant `{name}`; `mutants --list` shows them");
+        return Err(Error::usage(message));
+    }
+    if args.list {
+        for mutant in MUTANTS {
+            anstream::println!("{:<32} {}", mutant.name, mutant.what);
+        }
+        anstream::println!("{} mutants", MUTANTS.len());
+        return Ok(ExitCode::Passed);
+    }
+    let progress = Arc::new(Terminal::new());
+    let mut workshop = Workshop::open(&args.sources, &progress)?;
+    progress.doing("build: runner and ublk with every mutant in them");
+    workshop.use_programs(mutants::build()?);
+    let folder = match &args.output {
+        Some(path) => path.clone(),
+        None => {
+            let name = format!("mutants-{}", environment::unix_ms());
+            workspace::root().join("artifacts").join(name)
+        }
+    };
+    let course = Course { args, workshop, folder, progress, kernel_release: None };
+    if args.unmutated > 0 { unmutated(course, args.unmutated) } else { matrix(course) }
+}
+
+/// One row for each mutant.
+fn matrix(mut course: Course<'_>) -> Result<ExitCode, Error> {
+    let args = course.args;
+    let (commit, dirty) = workspace::commit();
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let chosen: Vec<_> = MUTANTS.iter().filter(|mutant| wanted(mutant.name)).collect();
+    let mut rows = Vec::new();
+    for (number, mutant) in (1..).zip(&chosen) {
+        if interrupt::requested() {
+            break;
+        }
+        let row = course.of_mutant(mutant)?;
+        let fate = match &row.fate {
+            Fate::Killed { scenario, .. } => format!("killed by {scenario}"),
+            Fate::Alive => "ALIVE".to_owned(),
+            Fate::Broken { reason } => format!("unknown: {reason}"),
+        };
+        let (count, ms) = (chosen.len(), row.elapsed_ms);
+        course.progress.line(&format!("mutant {number}/{count} {}: {fate} ({ms} ms)", row.name));
+        rows.push(row);
+    }
+    let kernel_release = course.kernel_release.clone();
+    let matrix = Matrix { kernel_release, commit, dirty, rows };
+    write(&course.folder, &matrix)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&matrix).map_err(Error::infrastructure)?;
+        anstream::println!("{json}");
+    } else {
+        anstream::println!("{}", matrix.markdown());
+        anstream::println!("reports: {}", course.folder.display());
+    }
+    Ok(if interrupt::requested() {
+        ExitCode::Interrupted
+    } else if matrix.not_killed().next().is_some() {
+        ExitCode::Failed
+    } else {
+        ExitCode::Passed
+    })
+}
+
+/// The same programs with no bug chosen: green every time, or what kills a mutant says nothing.
+fn unmutated(mut course: Course<'_>, times: u32) -> Result<ExitCode, Error> {
+    for number in 1..=times {
+        let report = course.unmutated(number)?;
+        if report.status == Status::Interrupted {
+            return Ok(ExitCode::Interrupted);
+        }
+        let red = report.scenarios().find(|(_, scenario)| scenario.verdict.is_red());
+        if let Some((_, red)) = red {
+            let (id, message) = (&red.id, &red.message);
+            anstream::println!("unmutated: run {number} of {times} is red: {id}: {message}");
+            return Ok(ExitCode::Failed);
+        }
+        if let Some(error) = report.errors.first() {
+            return Err(Error::infrastructure(&error.message));
+        }
+        course.progress.line(&format!("unmutated: run {number} of {times} is green"));
+    }
+    anstream::println!("unmutated: {times} of {times} runs are green");
+    Ok(ExitCode::Passed)
+}
+
+fn write(folder: &Path, matrix: &Matrix) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(matrix).map_err(Error::infrastructure)?;
+    for (name, text) in [("mutants.json", json), ("mutants.md", matrix.markdown())] {
+        let path = folder.join(name);
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| {
+            Error::infrastructure(format!("cannot write {}: {error}", path.display()))
+        })?;
+    }
+    Ok(())
+}
