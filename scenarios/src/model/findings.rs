@@ -11,7 +11,8 @@ use crate::kernel::KernelRelease;
 
 /// Where QUIESCE_DEV of a device with a new server was seen to lead to a NULL dereference.
 pub(super) fn quiesce_bug(kernel: KernelRelease) -> Option<&'static str> {
-    let seen = kernel.at_least(7, 3);
+    // Every series that has QUIESCE_DEV.
+    let seen = kernel.at_least(6, 16);
     seen.then_some("docs/kernel-findings/quiesce-takes-a-successors-tags.md")
 }
 
