@@ -157,7 +157,7 @@ fn one(lab: &mut Lab, world: &World, prefix: &[Step], steps: &[Step]) -> Result<
         lab.step(&mut state, step)?;
     }
     let ways = ways(&state, steps).unwrap_or_default();
-    let mut state = lab.at_once(steps, ways)?;
+    let mut state = lab.at_once(steps, &ways)?;
     case::clean(lab, &mut state, &mut Vec::new())
 }
 

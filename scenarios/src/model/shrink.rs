@@ -45,10 +45,10 @@ impl Shrinker {
     pub fn candidate(&mut self) -> Option<Vec<Step>> {
         loop {
             match self.phase {
-                Phase::Remove { len, .. } if len == 0 => {
+                Phase::Remove { len: 0, .. } => {
                     self.phase = Phase::Simplify { index: 0, choice: 0 };
                 }
-                Phase::Remove { len, end } if end == 0 => self.next_round(len),
+                Phase::Remove { len, end: 0 } => self.next_round(len),
                 Phase::Remove { len, end } => {
                     let mut steps = self.best.clone();
                     steps.drain(end.saturating_sub(len)..end);

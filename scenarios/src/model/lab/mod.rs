@@ -50,6 +50,7 @@ impl From<Stop> for Trouble {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // Format arguments are made where they are passed.
 fn differs(expected: impl ToString, observed: impl ToString) -> Trouble {
     Trouble::Differs { expected: expected.to_string(), observed: observed.to_string() }
 }

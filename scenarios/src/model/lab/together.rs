@@ -20,7 +20,7 @@ impl Lab {
     pub(in super::super) fn at_once(
         &mut self,
         steps: &[Step],
-        ways: Vec<Way>,
+        ways: &[Way],
     ) -> Result<World, Trouble> {
         let mut pending = Vec::new();
         for step in steps {
