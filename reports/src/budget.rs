@@ -60,7 +60,19 @@ pub struct Budgets {
     pub steps_max: u32,
 }
 
+/// Factor for a kernel that checks itself: the time KASAN, the lock validator and UBSAN together take, where
+/// nothing but the kernel runs. Counting branches of one driver costs nothing that shows.
+pub const CHECKED_KERNEL_SCALE: u32 = 3;
+
 impl Budgets {
+    /// The same table for a kernel with these instruments, by name.
+    #[must_use]
+    pub fn of_instruments(&self, instruments: &[String]) -> Self {
+        let checks =
+            instruments.iter().any(|name| matches!(name.as_str(), "kasan" | "lockdep" | "ubsan"));
+        Self::scaled(if checks { self.scale * CHECKED_KERNEL_SCALE } else { self.scale })
+    }
+
     /// The table, scaled by `scale` (1 for hardware virtualisation, 3 for emulation).
     #[must_use]
     pub const fn scaled(scale: u32) -> Self {
@@ -98,5 +110,16 @@ mod tests {
         assert_eq!(three.class_ms(BudgetClass::Quick), 3 * one.class_ms(BudgetClass::Quick));
         assert_eq!(three.boots_max, one.boots_max);
         assert_eq!(three.evidence_bytes_max, one.evidence_bytes_max);
+    }
+
+    #[test]
+    fn a_kernel_that_checks_itself_gets_more_time() {
+        let plain = Budgets::scaled(3);
+        let of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            plain.of_instruments(&names).boot_ms
+        };
+        assert_eq!(of(&["kasan", "lockdep"]), plain.boot_ms * u64::from(CHECKED_KERNEL_SCALE));
+        assert_eq!((of(&["gcov"]), of(&[])), (plain.boot_ms, plain.boot_ms));
     }
 }

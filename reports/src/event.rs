@@ -53,6 +53,13 @@ pub enum GuestEvent {
         /// Text, cut at the budget's limit.
         text: String,
     },
+    /// What the scenario made the driver do, where that was asked for and the kernel counts it.
+    Counters {
+        /// Catalogue id.
+        id: String,
+        /// gcov's file of the driver's counters since the last time, deflated, in base64.
+        gcda: String,
+    },
     /// The scenario's process has ended or was given up, and the kernel was examined.
     ScenarioFinished {
         /// Catalogue id.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod budget;
+pub mod driver;
 pub mod event;
 mod fold;
 pub mod gate;

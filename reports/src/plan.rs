@@ -82,7 +82,7 @@ impl Canary {
         [Self::Panic, Self::Hang, Self::CorruptByte, Self::Warn, Self::Segfault];
 }
 
-/// Extra observation, for `vm-debug`.
+/// Extra observation, for `vm-debug` and `coverage driver`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DebugOptions {
     /// Switch on dynamic debug of `ublk_drv` and `io_uring`.
@@ -94,4 +94,7 @@ pub struct DebugOptions {
     /// The deliberate bug that servers are to have; only programs that `cargo xtask mutants` built have any.
     #[serde(default)]
     pub mutant: Option<String>,
+    /// Take the driver's branch counters out after each scenario; the kernel has to be built with them.
+    #[serde(default)]
+    pub driver_counters: bool,
 }

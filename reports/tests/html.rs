@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use reports::html::{Document, Source, page};
-use reports::perf::{PerfReport, parse_perf};
+use reports::perf::{BenchPlace, BenchResult, PerfReport, comparisons, parse_perf};
 use reports::report::{Evidence, Report, Verdict};
 use reports::{Status, parse_report};
 use rstest::rstest;
@@ -246,6 +246,51 @@ fn numbers_are_drawn_and_tabulated() {
     }
     let text: String = select(&html, "#performance-history")[0].text().collect();
     assert!(text.contains("reports"), "{text}");
+}
+
+#[test]
+fn a_comparison_is_drawn_with_its_intervals_and_says_no_number_by_itself() {
+    let mut report = perf("now");
+    for subject in &mut report.subjects {
+        subject.target = Some("null".into());
+    }
+    report.comparisons = comparisons(&report.subjects, 1);
+    let compared: usize = report.comparisons[0].subjects.iter().map(|s| s.cells.len()).sum();
+    assert!(compared > 0);
+    let html =
+        parsed(&page(&[Source { document: Document::Perf(&report), artifacts: Vec::new() }]));
+    assert_self_contained(&html);
+    assert_eq!(select(&html, "rect.bar").len(), compared);
+    assert_eq!(select(&html, "path.whisker").len(), compared);
+    let text: String = select(&html, "#performance")[0].text().collect();
+    assert!(text.contains("geometric mean over all cells"), "{text}");
+    assert!(!text.contains("Thousand I/Os per second"));
+}
+
+#[test]
+fn benches_and_lives_are_on_the_page() {
+    let mut report = perf("now");
+    let bench = |place, ns_per_iteration| BenchResult {
+        name: "tag/turn".into(),
+        place,
+        ns_per_iteration,
+        deviation_ns: 17,
+    };
+    report.benches = vec![bench(BenchPlace::Guest, 1203), bench(BenchPlace::Host, 41)];
+    let life = &mut report.start_up[0];
+    life.stop_median_ns = Some(7_300_000);
+    life.recovery_median_ns = Some(12_900_000);
+    life.resident_bytes = Some(2048 << 10);
+    let html =
+        parsed(&page(&[Source { document: Document::Perf(&report), artifacts: Vec::new() }]));
+    let text: String =
+        select(&html, "#performance details").iter().flat_map(|d| d.text()).collect();
+    for wanted in ["tag/turn", "\u{b1} 17", "guest, instructions", "host, ns"] {
+        assert!(text.contains(wanted), "{wanted} in {text}");
+    }
+    for wanted in ["Start, in", "Stop, in", "7.3", "Recovery, in", "12.9", "Memory, in", "2048"] {
+        assert!(text.contains(wanted), "{wanted} in {text}");
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@
 
 use reports::perf::{
     Cell, CountRequest, Counted, Launch, Measured, Operation, PERF_PROTOCOL_VERSION, PerfEvent,
-    PerfInput, PerfLine, PerfPlan, PerfReport, Role, StartUp, Subject, Visit, fold, markdown,
+    PerfInput, PerfLine, PerfPlan, PerfReport, Role, StartUp, Subject, Visit, comparisons, fold,
+    markdown,
 };
 use reports::report::{KernelHeader, RunHeader};
 
@@ -30,6 +31,8 @@ fn subject(name: &str, role: Role) -> Subject {
         features: 0,
         launch: Launch::Server { argv: vec![name.into()], id: 1, allocators: vec![16] },
         device: "/dev/ublkb1".into(),
+        target: None,
+        proof: None,
     }
 }
 
@@ -180,4 +183,28 @@ fn a_skip_carries_its_probe_and_is_no_error() {
     assert_eq!(report.errors, Vec::<String>::new());
     assert_eq!(report.subjects[1].skipped, Some(probe));
     assert_eq!(report.subjects[0].cells[0].ratio, None);
+}
+
+#[test]
+fn a_subject_that_starts_in_some_visits_only_is_an_error() {
+    let mut events = good();
+    events[3] = PerfEvent::Skipped { visit: 2, probe: "it was started, and died".into() };
+    let errors = report(events).errors;
+    assert_eq!(errors, ["ublk/copy was skipped in some visits only: it was started, and died"]);
+}
+
+#[test]
+fn markdown_of_a_comparison_has_ratios_and_no_number_by_itself() {
+    let mut report = report(good());
+    for subject in &mut report.subjects {
+        subject.target = Some("null".into());
+        subject.cells[0].samples_iops = vec![1000.0, 1100.0, 1200.0];
+    }
+    report.subjects[1].note = Some("of the kernel".into());
+    report.comparisons = comparisons(&report.subjects, 1);
+    let text = markdown(&report);
+    assert!(text.contains("| ublk | copy | 1 |"), "{text}");
+    assert!(text.contains("| kublk | copy | 1.000 [1.000, 1.000] |"), "{text}");
+    assert!(text.contains("- kublk: of the kernel"), "{text}");
+    assert!(!text.contains("IOPS") && !text.contains("ms from"), "{text}");
 }

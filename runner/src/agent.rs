@@ -11,7 +11,7 @@ use scenarios::kselftest::Selftest;
 use crate::child::{self, Told};
 use crate::health::{self, KernelLog};
 use crate::port::{self, EventWriter};
-use crate::{debug, init, processes};
+use crate::{counters, debug, init, processes};
 
 /// How long the port and the plan are waited for; the host's own boot deadline is shorter or equal.
 const PLAN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -135,10 +135,22 @@ fn run_one(plan: &Plan, scenario: &PlannedScenario, events: &mut Events) -> io::
         cut(&mut text, plan.budgets.evidence_bytes_max);
         events.send(GuestEvent::Evidence { id: id.clone(), name: name.into(), text })?;
     }
+    if plan.debug.driver_counters {
+        send_counters(id, events)?;
+    }
     let trusted = trusted(&outcome, &health);
     let id = id.clone();
     events.send(GuestEvent::ScenarioFinished { id, outcome, duration_ms, health })?;
     Ok(trusted)
+}
+
+/// What the scenario made the driver do, or why that cannot be told.
+fn send_counters(id: &str, events: &mut Events) -> io::Result<()> {
+    let id = id.to_owned();
+    events.send(match counters::take() {
+        Ok(gcda) => GuestEvent::Counters { id, gcda },
+        Err(error) => GuestEvent::Step { id, text: format!("no counters: {error}") },
+    })
 }
 
 /// A hang is followed by a fresh machine even if its process could be killed: what it waited for may

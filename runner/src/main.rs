@@ -7,6 +7,7 @@
 
 mod agent;
 mod child;
+mod counters;
 #[allow(unsafe_code)] // Dies of a page fault on purpose; safe code cannot.
 mod crash;
 mod debug;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             scenarios::mutant::process::main(name, Hooks { segfault: crash::segfault })
         }
         Some("model-server") => scenarios::model::server_main(),
+        Some("mapper") => scenarios::startup::mapper(&arguments[1..]),
         Some("successor") => scenarios::recovery::successor(&arguments[1..]),
         _ if std::process::id() == 1 => init::main(),
         _ => {

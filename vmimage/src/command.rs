@@ -39,6 +39,12 @@ pub enum CommandError {
         /// The limit, in seconds.
         limit_s: u64,
     },
+    /// Whoever runs this process stopped it.
+    #[error("`{program}` was ended because you stopped it")]
+    Interrupted {
+        /// The program's name as it was called.
+        program: String,
+    },
     /// It could not be started or watched.
     #[error("cannot run `{program}`: {source}")]
     Io {

@@ -309,6 +309,7 @@ mod tests {
             config: None,
             config_sha256: None,
             identity: "k".into(),
+            driver_notes: None,
             lock: Vec::new(),
         }
     }

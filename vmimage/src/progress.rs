@@ -11,6 +11,11 @@ pub trait Progress: Send + Sync {
     /// `done_bytes` of `total_bytes` of the current stage; the total is `None` where it is unknown.
     fn bytes(&self, done_bytes: u64, total_bytes: Option<u64>);
 
+    /// `done` steps of the current stage, of which nobody knows the number; the last was `what`. Called often.
+    fn steps(&self, done: u64, what: &str) {
+        let _ = (done, what);
+    }
+
     /// Something the user should see although it is not an error: stale lists, a rebuilt entry.
     fn note(&self, text: &str);
 }

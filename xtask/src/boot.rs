@@ -228,7 +228,9 @@ impl Boot<'_> {
                 Some(Phase::Between)
             }
             GuestEvent::Refused { .. } | GuestEvent::Finished { .. } => Some(Phase::PoweringOff),
-            GuestEvent::Step { .. } | GuestEvent::Evidence { .. } => None,
+            GuestEvent::Step { .. } | GuestEvent::Evidence { .. } | GuestEvent::Counters { .. } => {
+                None
+            }
         }
     }
 }

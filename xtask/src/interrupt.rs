@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP at any moment: every machine is ended, then the run is folded and written.
+//! Ctrl-C, SIGTERM and SIGHUP at any moment: every machine and every build is ended, then the run is folded and written.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,6 +8,7 @@ static SIGNALS: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn install() {
     let installed = ctrlc::set_handler(|| {
         let before = SIGNALS.fetch_add(1, Ordering::SeqCst);
+        vmimage::process_group::end_all();
         vmimage::machine::kill_all();
         if before > 0 {
             std::process::exit(i32::from(reports::report::ExitCode::Interrupted.code()));

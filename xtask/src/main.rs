@@ -5,7 +5,9 @@
 mod boot;
 mod browser;
 mod cli;
+mod compare;
 mod console;
+mod driver;
 mod edit;
 mod environment;
 mod error;
@@ -24,15 +26,18 @@ mod shard;
 mod task_ci;
 mod task_ci_soundness;
 mod task_coverage;
+mod task_coverage_driver;
 mod task_dist;
 mod task_doctor;
 mod task_gate;
+mod task_kernel;
 mod task_kselftest;
 mod task_mutants;
 mod task_replay;
 mod task_report;
 mod task_report_shots;
 mod task_tidy;
+mod task_vm_compare;
 mod task_vm_debug;
 mod task_vm_e2e;
 mod task_vm_fuzz;
@@ -52,6 +57,7 @@ fn main() -> std::process::ExitCode {
         Task::VmE2e(args) => task_vm_e2e::run(&args),
         Task::VmSimpleE2e(args) => task_vm_e2e::simple(&args),
         Task::VmPerf(args) => task_vm_perf::run(&args),
+        Task::VmCompare(args) => task_vm_compare::run(&args),
         Task::Report(args) => task_report::run(&args),
         Task::ReportShots(args) => task_report_shots::run(&args),
         Task::Gate(args) => task_gate::run(&args),
@@ -64,6 +70,7 @@ fn main() -> std::process::ExitCode {
         Task::Doctor(args) => task_doctor::run(&args),
         Task::Ci(args) => task_ci::run(&args),
         Task::Coverage(args) => task_coverage::run(&args),
+        Task::Kernel(args) => task_kernel::run(&args),
         Task::Dist(args) => task_dist::run(&args),
         Task::Tidy => task_tidy::run(),
     };

@@ -17,6 +17,7 @@ use vmimage::userland::{GuestFile, Userland, UserlandRequest};
 
 use crate::cli::{Accel, SourceArgs};
 use crate::error::Error;
+use crate::interrupt;
 use crate::progress::Terminal;
 use crate::workspace::{self, GuestPrograms};
 
@@ -35,6 +36,10 @@ pub(crate) struct Workshop {
     /// What guests hold instead of the scenarios' tools, for a job that needs another guest.
     pub(crate) outfit: Option<Outfit>,
     guest_files: Vec<GuestFile>,
+    /// Packages and programs that go into the guest beside the scenarios' tools.
+    more_tools: Vec<(&'static str, &'static str)>,
+    /// Modules that are in the image beside those of the scenarios.
+    more_modules: Vec<&'static str>,
     progress: Arc<Terminal>,
 }
 
@@ -90,6 +95,8 @@ impl Workshop {
             programs: None,
             outfit: None,
             guest_files: Vec::new(),
+            more_tools: Vec::new(),
+            more_modules: Vec::new(),
             progress: Arc::clone(progress),
         })
     }
@@ -106,6 +113,30 @@ impl Workshop {
     /// What guests run instead of this tree's programs.
     pub(crate) fn use_programs(&mut self, programs: GuestPrograms) {
         self.programs = Some(programs);
+    }
+
+    /// Modules that go into every image from now on, where its kernel has them.
+    pub(crate) fn add_modules(&mut self, modules: &[&'static str]) {
+        self.more_modules.extend(modules);
+    }
+
+    /// Programs of these packages go into every image from now on, with their libraries.
+    ///
+    /// # Errors
+    /// When they cannot be had; then nothing has changed.
+    pub(crate) fn add_tools(
+        &mut self,
+        tools: &[(&'static str, &'static str)],
+    ) -> Result<(), Error> {
+        let before = self.more_tools.len();
+        self.more_tools.extend(tools);
+        let loaded = self.userlands.take();
+        let done = self.load_userlands();
+        if done.is_err() {
+            self.more_tools.truncate(before);
+            self.userlands = loaded;
+        }
+        done
     }
 
     /// QEMU, and the accelerator that was seen to work.
@@ -136,11 +167,24 @@ impl Workshop {
         Ok(resolved)
     }
 
+    /// The kernel on disk: downloaded or built, unless the cache has it.
+    pub(crate) fn fetch(&mut self, typed: &str) -> Result<Kernel, Error> {
+        let resolved = self.resolve(typed)?;
+        self.progress.doing(&format!("kernel {typed}: {}", resolved.release));
+        kernel::fetch(&self.archive, &resolved).map_err(|error| {
+            if interrupt::requested() {
+                return Error::interrupted(format_args!(
+                    "stopped while a kernel was made: {error}"
+                ));
+            }
+            Error::infrastructure(error)
+        })
+    }
+
     /// The image of one kernel. Built once; the cache knows it by content afterwards.
     pub(crate) fn kernel(&mut self, typed: &str) -> Result<Ready, Error> {
         let resolved = self.resolve(typed)?;
-        self.progress.doing(&format!("kernel {typed}: {}", resolved.release));
-        let kernel = kernel::fetch(&self.archive, &resolved).map_err(Error::infrastructure)?;
+        let kernel = self.fetch(typed)?;
         let image = self.image(&kernel)?;
         let header = KernelHeader {
             spec: typed.to_owned(),
@@ -149,6 +193,7 @@ impl Workshop {
             packages: image.lock.iter().map(lock_entry).collect(),
             config_sha256: kernel.config_sha256.clone(),
             image_sha256: Some(image.sha256.clone()),
+            instruments: instruments_of(&resolved.spec),
         };
         Ok(Ready { image, header })
     }
@@ -202,7 +247,7 @@ impl Workshop {
             userlands: self.userlands.clone().unwrap_or_default(),
             files: Vec::new(),
             symlinks: vec![("/bin/sh".into(), "busybox".into())],
-            modules_on_demand: MODULES_ON_DEMAND.to_vec(),
+            modules_on_demand: [MODULES_ON_DEMAND, &self.more_modules].concat(),
             lock: Vec::new(),
         })
     }
@@ -223,7 +268,7 @@ impl Workshop {
             return Ok(());
         }
         let userlands = match self.sources.fio.clone() {
-            None => vec![self.tools(&["fio"])?],
+            None => vec![self.tools(&[("fio", "fio")])?],
             Some(fio) => {
                 let own = Userland::from_host(&fio, "fio").map_err(Error::infrastructure)?;
                 match self.tools(&[]).or_else(|error| self.shell_of_this_machine(&error)) {
@@ -240,15 +285,23 @@ impl Workshop {
         Ok(())
     }
 
-    fn tools(&self, more: &[&str]) -> Result<Userland, Error> {
+    /// The scenarios' tools and more, as pairs of package and program.
+    fn tools(&self, more: &[(&str, &str)]) -> Result<Userland, Error> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let more: Vec<_> = more.iter().chain(&self.more_tools).collect();
+        let packages: Vec<&str> = more.iter().map(|(package, _)| *package).collect();
+        let programs: Vec<&str> = more.iter().map(|(_, program)| *program).collect();
         let request = UserlandRequest {
             packages: words(
-                &[&["e2fsprogs", "btrfs-progs", "util-linux", "busybox-static"], more].concat(),
+                &[&["e2fsprogs", "btrfs-progs", "util-linux", "busybox-static"], &packages[..]]
+                    .concat(),
             ),
             programs: words(
-                &[&["mkfs.ext4", "e2fsck", "mkfs.btrfs", "blkdiscard", "blkzone", "busybox"], more]
-                    .concat(),
+                &[
+                    &["mkfs.ext4", "e2fsck", "mkfs.btrfs", "blkdiscard", "blkzone", "busybox"],
+                    &programs[..],
+                ]
+                .concat(),
             ),
             data: words(&["etc/mke2fs.conf"]),
             family: None,
@@ -275,6 +328,14 @@ impl Workshop {
 /// Where downloads and images are kept.
 pub(crate) fn cache_dir(sources: &SourceArgs) -> PathBuf {
     sources.cache.clone().unwrap_or_else(|| workspace::root().join(".cache"))
+}
+
+/// What watches a kernel, by name; nothing in one that was not built here.
+pub(crate) fn instruments_of(spec: &KernelSpec) -> Vec<String> {
+    match spec {
+        KernelSpec::Built { with, .. } => with.iter().map(|one| one.name().to_owned()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn lock_entry(entry: &vmimage::archive::LockEntry) -> LockEntry {

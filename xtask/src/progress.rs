@@ -15,7 +15,11 @@ pub(crate) struct Terminal {
     bar: Option<ProgressBar>,
     begin: Instant,
     last_stage: Mutex<String>,
+    last_steps: Mutex<Instant>,
 }
+
+/// In a log, a stage of many steps says this often how far it is.
+const STEPS_EVERY: Duration = Duration::from_secs(30);
 
 impl Terminal {
     pub(crate) fn new() -> Self {
@@ -27,7 +31,9 @@ impl Terminal {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { bar, begin: Instant::now(), last_stage: Mutex::new(String::new()) }
+        let begin = Instant::now();
+        let (last_stage, last_steps) = (Mutex::new(String::new()), Mutex::new(begin));
+        Self { bar, begin, last_stage, last_steps }
     }
 
     /// The line that changes: what is being done now.
@@ -72,6 +78,16 @@ impl vmimage::progress::Progress for Terminal {
         let mib = |bytes: u64| bytes >> 20;
         let of = total_bytes.map(|total| format!(" of {}", mib(total))).unwrap_or_default();
         bar.set_message(format!("{stage} ({}{of} MiB)", mib(done_bytes)));
+    }
+
+    fn steps(&self, done: u64, what: &str) {
+        let (Ok(stage), Ok(mut last)) = (self.last_stage.lock(), self.last_steps.lock()) else {
+            return;
+        };
+        if self.bar.is_some() || last.elapsed() >= STEPS_EVERY {
+            self.doing(&format!("{stage} ({done} steps, {what})"));
+            *last = Instant::now();
+        }
     }
 
     fn note(&self, text: &str) {

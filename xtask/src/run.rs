@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use rand::Rng;
 use reports::budget::Budgets;
+use reports::event::Record;
 use reports::plan::{DebugOptions, Expectation, PlannedScenario};
 use reports::report::{KernelHeader, Report, RunHeader};
 use reports::{KernelInput, RunInput, fold};
@@ -40,6 +41,8 @@ pub(crate) struct Request<'a> {
 /// What came of it.
 pub(crate) struct Done {
     pub(crate) report: Report,
+    /// What it was folded from.
+    pub(crate) records: Vec<Record>,
     pub(crate) folder: PathBuf,
 }
 
@@ -79,7 +82,6 @@ pub(crate) fn run_in(
         debug: &request.debug,
         model_input: request.model_input.as_deref(),
         seed,
-        budgets: Budgets::scaled(emulator.scale()),
         folder: &folder,
         recorder: &recorder,
         progress,
@@ -107,7 +109,7 @@ pub(crate) fn run_in(
     });
     reports::write_all(&folder, &report, &records).map_err(Error::infrastructure)?;
     progress.clear();
-    Ok(Done { report, folder })
+    Ok(Done { report, records, folder })
 }
 
 /// Prepares each kernel and has its shards worked on meanwhile. The plans, and what broke on the way.
@@ -160,12 +162,13 @@ fn prepare(
             // Said in the report, and the other kernels still run.
             floor.progress.line(&format!("kernel {typed}: {error}"));
             let header = KernelHeader { spec: typed.to_owned(), ..KernelHeader::default() };
-            let planned = plan_of(request, &floor.budgets, None);
+            let planned = plan_of(request, &floor.budgets(), None);
             let setup_error = Some(error.to_string());
             return (KernelInput { header, planned, setup_error }, Vec::new());
         }
     };
-    let planned = plan_of(request, &floor.budgets, ready.header.release.as_deref());
+    let budgets = floor.budgets().of_instruments(&ready.header.instruments);
+    let planned = plan_of(request, &budgets, ready.header.release.as_deref());
     let label = if request.kernels.len() > 1 { format!("{typed} ") } else { String::new() };
     let tally = Arc::new(Tally::new(label, planned.len()));
     let shards = (0..)
@@ -175,6 +178,7 @@ fn prepare(
             index,
             ready: Arc::clone(&ready),
             planned,
+            budgets,
             tally: Arc::clone(&tally),
         })
         .collect();

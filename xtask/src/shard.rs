@@ -43,6 +43,8 @@ pub(crate) struct Shard {
     pub(crate) index: u32,
     pub(crate) ready: Arc<Ready>,
     pub(crate) planned: Vec<PlannedScenario>,
+    /// This kernel's.
+    pub(crate) budgets: Budgets,
     pub(crate) tally: Arc<Tally>,
 }
 
@@ -84,13 +86,17 @@ pub(crate) struct Floor<'a> {
     pub(crate) debug: &'a DebugOptions,
     pub(crate) model_input: Option<&'a str>,
     pub(crate) seed: u64,
-    pub(crate) budgets: Budgets,
     pub(crate) folder: &'a std::path::Path,
     pub(crate) recorder: &'a Recorder,
     pub(crate) progress: &'a Terminal,
 }
 
 impl Floor<'_> {
+    /// Before a kernel's own factor.
+    pub(crate) fn budgets(&self) -> Budgets {
+        Budgets::scaled(self.emulator.scale())
+    }
+
     /// Works on shards until there are no more.
     pub(crate) fn work(&self, shards: &Mutex<mpsc::Receiver<Shard>>) {
         loop {
@@ -104,8 +110,8 @@ impl Floor<'_> {
     }
 
     fn run(&self, shard: &Shard) {
-        let mut retries_left = self.budgets.boot_retries_max;
-        for _ in 0..self.budgets.boots_max {
+        let mut retries_left = shard.budgets.boot_retries_max;
+        for _ in 0..shard.budgets.boots_max {
             let scenarios = self
                 .recorder
                 .of_kernel(shard.kernel, |own| remaining(&shard.planned, own.iter().copied()));
@@ -116,7 +122,7 @@ impl Floor<'_> {
                 protocol_version: PROTOCOL_VERSION,
                 nonce: format!("{:032x}", rand::rng().random::<u128>()),
                 seed: self.seed,
-                budgets: self.budgets,
+                budgets: shard.budgets,
                 scenarios,
                 debug: self.debug.clone(),
                 model_input: self.model_input.map(str::to_owned),

@@ -7,12 +7,18 @@ use reports::report::{ExitCode, KernelReport, Report};
 use scenarios::errno::{Coverage, Row, Sum, coverage};
 use serde::Serialize;
 
-use crate::cli::{CoverageArgs, CoverageOf};
+use crate::cli::{CoverageArgs, CoverageOf, ErrnoCoverageArgs};
 use crate::error::Error;
 use crate::workspace;
 
 pub(crate) fn run(args: &CoverageArgs) -> Result<ExitCode, Error> {
-    let CoverageOf::Errno = args.of;
+    match &args.of {
+        CoverageOf::Errno(args) => errno(args),
+        CoverageOf::Driver(args) => crate::task_coverage_driver::run(args),
+    }
+}
+
+fn errno(args: &ErrnoCoverageArgs) -> Result<ExitCode, Error> {
     let path = match &args.report {
         Some(path) if path.is_dir() => path.join("report.json"),
         Some(path) => path.clone(),

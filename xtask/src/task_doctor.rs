@@ -43,6 +43,7 @@ impl Finding {
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let progress = Arc::new(Terminal::new());
     let mut findings = vec![rust(), c_library(), apt(), pdeathsig(), qemu(), fio(args), kvm()];
+    findings.push(kernel_build());
     findings.push(disk(&cache_dir(&args.sources)));
     findings.push(kernels(args, &progress));
     progress.clear();
@@ -171,6 +172,20 @@ fn kvm() -> Finding {
             "",
         ),
     }
+}
+
+/// What `kernel build` and `--kernel 7.3+kasan` need of this machine; no other command does.
+fn kernel_build() -> Finding {
+    let (tools, packages): (Vec<_>, Vec<_>) = kernel::missing_tools().into_iter().unzip();
+    if tools.is_empty() {
+        let found =
+            "gcc and make are here; flex, bison, bc and libelf are fetched where they are not";
+        return Finding::new("kernel build", State::Ok, found, "");
+    }
+    // Nothing else needs them, so their absence alone is no failure.
+    let found = format!("no kernel can be built here: {} not there", tools.join(", "));
+    let remedy = format!("for --kernel 7.3+kasan: apt-get install {}", packages.join(" "));
+    Finding::new("kernel build", State::Ok, found, &remedy)
 }
 
 fn disk(cache: &Path) -> Finding {

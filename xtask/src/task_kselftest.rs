@@ -8,6 +8,7 @@ use reports::report::{ExitCode, Report};
 use scenarios::kselftest::{Selftest, Server};
 use vmimage::kernel::KernelSpec;
 use vmimage::selftests::{self, Selftests, SelftestsError};
+use vmimage::source_package::SourcePackageError;
 
 use crate::cli::{KselftestArgs, SelftestServer};
 use crate::error::Error;
@@ -54,16 +55,19 @@ pub(crate) fn run(args: &KselftestArgs) -> Result<ExitCode, Error> {
 /// The scripts of the kernel's own series, else of the newest there are.
 fn selftests_for(workshop: &Workshop, kernel: &str) -> Result<Selftests, Error> {
     let series = match KernelSpec::parse(kernel) {
-        Ok(KernelSpec::Series(major, minor) | KernelSpec::Exact(major, minor, _)) => {
-            Some(format!("{major}.{minor}"))
-        }
+        Ok(
+            KernelSpec::Series(major, minor)
+            | KernelSpec::Exact(major, minor, _)
+            | KernelSpec::Built { series: Some((major, minor)), .. },
+        ) => Some(format!("{major}.{minor}")),
         _ => None,
     };
     let archive = workshop.archive();
     let found = match selftests::kublk(archive, series.as_deref()) {
-        Err(SelftestsError::NoSource { .. } | SelftestsError::Layout { .. }) => {
-            selftests::kublk(archive, None)
-        }
+        Err(
+            SelftestsError::NoSource(SourcePackageError::Absent { .. })
+            | SelftestsError::Layout { .. },
+        ) => selftests::kublk(archive, None),
         found => found,
     };
     found.map_err(Error::infrastructure)

@@ -7,11 +7,12 @@ use std::fmt::Display;
 use std::path::{Component, Path, PathBuf};
 
 use reports::html::{Document, Source, artifacts, page};
-use reports::perf::{PerfReport, parse_perf};
+use reports::perf::{PerfReport, markdown, parse_perf};
 use reports::report::{ExitCode, Report};
 
 use crate::cli::ReportArgs;
 use crate::error::Error;
+use crate::perf::section;
 
 /// Bytes of a file that are read; a report of this size is none.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -33,6 +34,9 @@ enum Content {
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Error> {
     let loaded = load(&args.inputs)?;
+    if let Some(path) = &args.into {
+        document(&loaded, path)?;
+    }
     let output = match &args.output {
         Some(path) => path.clone(),
         None => default_output(&args.inputs),
@@ -42,6 +46,18 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Error> {
     let what = if loaded.len() == 1 { "report" } else { "reports" };
     anstream::println!("{}: {} {what}", output.display(), loaded.len());
     Ok(ExitCode::Passed)
+}
+
+/// Puts the tables of the one measurement that was named into the page of its command.
+fn document(loaded: &[Loaded], path: &Path) -> Result<(), Error> {
+    let [Loaded { content: Content::Perf(report), .. }] = loaded else {
+        return Err(Error::usage("--into takes the tables of one perf.json"));
+    };
+    if !report.errors.is_empty() {
+        return Err(Error::usage("that run had errors; its tables are no documentation"));
+    }
+    let name = report.run.command_line.get(1).map_or("", String::as_str);
+    section::replace(path, name, &markdown(report))
 }
 
 /// Beside the one report that was named, else here.

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
             function_trace: true,
             sqe_dump: true,
             mutant: None,
+            driver_counters: false,
         },
         output: args.output.as_deref(),
         jobs: Some(1),

@@ -87,7 +87,7 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// The scenarios that any filter names, in run order; all of them without one.
-fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, Error> {
+pub(crate) fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, Error> {
     for filter in filters {
         if catalogue::matching(filter).is_empty() {
             let message = format!("no scenario matches `{filter}`; `vm-e2e --list` shows them");

@@ -1,5 +1,5 @@
 //! Other trees than this one: that of a revision, and copies of this one with something planted in them. All live
-//! below `target/trees` and share their build output, which is not this tree's.
+//! below `target/trees`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,25 +8,33 @@ use crate::edit::{Edit, apply_all};
 use crate::error::Error;
 use crate::workspace;
 
-/// `ublk` as that revision builds it.
+/// `ublk` as that revision builds it. Built once for each compiler: a revision does not change.
 pub(crate) fn of_revision(revision: &str) -> Result<PathBuf, Error> {
     let commit = format!("{revision}^{{commit}}");
     let sha = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit])
         .map_err(|_| Error::usage(format!("there is no revision `{revision}`")))?;
     let sha = String::from_utf8_lossy(&sha).trim().to_owned();
-    let tree = trees().join(&sha);
-    if !tree.is_dir() {
-        // Beside its place first: what is there is whole.
-        let beside = trees().join(format!("{sha}.{}", std::process::id()));
-        unpack(&sha, &beside)?;
-        std::fs::rename(&beside, &tree).map_err(|error| failed(&tree, &error))?;
+    let compiler = workspace::toolchain().unwrap_or_default();
+    let compiler: String = compiler.chars().filter(char::is_ascii_alphanumeric).collect();
+    let kept = trees().join(format!("{sha}-{compiler}.ublk"));
+    if kept.is_file() {
+        return Ok(kept);
     }
-    build(&tree)
+    let tree = trees().join(format!("{sha}-{}", std::process::id()));
+    unpack(&sha, &tree)?;
+    build(&tree, &kept)?;
+    for folder in [&tree, &build_folder(&tree)] {
+        std::fs::remove_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    }
+    Ok(kept)
 }
 
 /// `ublk` as this tree builds it with `edits` made.
 pub(crate) fn with_edits(name: &str, edits: &[Edit]) -> Result<PathBuf, Error> {
-    build(&copy(name, edits, &[])?)
+    let tree = copy(name, edits, &[])?;
+    let kept = tree.with_extension("ublk");
+    build(&tree, &kept)?;
+    Ok(kept)
 }
 
 /// A copy of this tree, committed or not, with `edits` made and `more` files of its own. Its folder.
@@ -58,17 +66,23 @@ pub(crate) fn copy(name: &str, edits: &[Edit], more: &[(&str, &str)]) -> Result<
     Ok(tree)
 }
 
-/// Where they are, and the folder of their build output.
-pub(crate) fn trees() -> PathBuf {
+fn trees() -> PathBuf {
     workspace::root().join("target/trees")
 }
 
-fn build(tree: &Path) -> Result<PathBuf, Error> {
-    let program = workspace::build_measured_ublk_of(tree, &trees().join("build"))?;
-    // The next tree's build overwrites it.
-    let kept = tree.with_extension("ublk");
-    std::fs::copy(&program, &kept).map_err(|error| failed(&kept, &error))?;
-    Ok(kept)
+/// Where the output of a tree's build goes. No two trees share one: cargo tells their sources apart by time alone, and
+/// takes what it built of one for what it would build of another that is older.
+pub(crate) fn build_folder(tree: &Path) -> PathBuf {
+    tree.with_extension("build")
+}
+
+fn build(tree: &Path, kept: &Path) -> Result<(), Error> {
+    let program = workspace::build_measured_ublk_of(tree, &build_folder(tree))?;
+    // Beside its place first: what is there is whole.
+    let beside = kept.with_extension(std::process::id().to_string());
+    std::fs::copy(&program, &beside)
+        .and_then(|_| std::fs::rename(&beside, kept))
+        .map_err(|error| failed(kept, &error))
 }
 
 /// Writes what differs, so that cargo sees only that as changed.

@@ -30,6 +30,8 @@ impl BootTrace<'_> {
             GuestEvent::Evidence { id, name, text } => {
                 self.speaks_of(&id, wrong).kept.evidence(&name, text);
             }
+            // Read beside the report, by whoever asked for them; they decide nothing.
+            GuestEvent::Counters { id, .. } => drop(self.speaks_of(&id, wrong)),
             GuestEvent::ScenarioFinished { id, outcome, duration_ms, health } => {
                 self.on_scenario_finished(&id, Finish { outcome, duration_ms, health }, wrong);
             }

@@ -14,6 +14,7 @@ mod boots;
 mod canaries;
 mod clean;
 mod columns;
+mod driver;
 mod environment;
 mod evidence;
 mod expected;
@@ -33,6 +34,7 @@ use crate::perf::PerfReport;
 use crate::report::{Report, RunHeader};
 
 pub use artifacts::{Artifact, find as artifacts};
+pub use driver::driver_page;
 pub use page::page;
 
 /// A report, and the files that lie beside it.

@@ -25,7 +25,11 @@ const SCRIPT: &str = include_str!("script.js");
 pub fn page(sources: &[Source<'_>]) -> String {
     let runs = selection::runs(sources);
     let perfs = selection::perfs(sources);
-    let body = body(&runs, &perfs);
+    whole(&title(&runs, &perfs), &body(&runs, &perfs))
+}
+
+/// A page of its own around `body`: styles and script inside, and nothing loaded.
+pub(super) fn whole(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,7 +39,7 @@ pub fn page(sources: &[Source<'_>]) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
-                title { (title(&runs, &perfs)) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plan::Cell;
+use super::report::DeviceFacts;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,6 +89,8 @@ pub struct Measured {
     /// From the start of the program that takes over to the first read it serves, in nanoseconds of guest
     /// time, after the first server was killed; none where the visit does not ask for it.
     pub recovery_ns: Option<u64>,
+    /// What the kernel says of the device; none where nobody looked.
+    pub device: Option<DeviceFacts>,
     /// What fio printed; none where the visit has no job file.
     pub fio: Option<String>,
     /// Costs, for each cell that was to be counted.

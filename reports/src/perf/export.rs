@@ -7,7 +7,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::report::{CellResult, PerfReport, SubjectResult};
+use super::bench::{BenchPlace, BenchResult};
+use super::report::{CellResult, PerfReport, StartUpResult, SubjectResult};
+use crate::stats::Interval;
 
 /// `customBiggerIsBetter` of github-action-benchmark: a list of name, unit and value, where more is better.
 #[must_use]
@@ -20,7 +22,7 @@ pub fn github(report: &PerfReport) -> String {
                 "value": cell.median_iops,
                 "extra": format!("samples: {:?}", cell.samples_iops),
             });
-            if let Some(interval) = cell.interval_iops {
+            if let Some(interval) = width(cell) {
                 let half = (interval.high - interval.low) / 2.0;
                 entry["range"] = json!(format!("± {half:.1}"));
             }
@@ -36,7 +38,7 @@ pub fn bencher(report: &PerfReport) -> String {
     let mut benchmarks = Map::new();
     for (subject, cell) in cells(report) {
         let mut iops = json!({ "value": cell.median_iops });
-        if let Some(interval) = cell.interval_iops {
+        if let Some(interval) = width(cell) {
             iops["lower_value"] = json!(interval.low);
             iops["upper_value"] = json!(interval.high);
         }
@@ -55,7 +57,49 @@ pub fn bencher(report: &PerfReport) -> String {
         }
         benchmarks.insert(name(subject, cell), measures);
     }
+    if report.errors.is_empty() {
+        benchmarks.extend(report.start_up.iter().map(life));
+        let clock = report.clock.as_str();
+        benchmarks.extend(report.benches.iter().map(|own| bench(own, clock)));
+    }
     format!("{:#}\n", Value::from(benchmarks))
+}
+
+/// A server's beginning, end and replacement at one depth.
+fn life(life: &StartUpResult) -> (String, Value) {
+    let mut measures = json!({ "start-ns": { "value": life.median_ns as f64 } });
+    let known = [
+        ("stop-ns", life.stop_median_ns),
+        ("recovery-ns", life.recovery_median_ns),
+        ("resident-bytes", life.resident_bytes),
+    ];
+    for (slug, value) in known {
+        if let Some(value) = value {
+            measures[slug] = json!({ "value": value as f64 });
+        }
+    }
+    (format!("{}/{}/depth{}", life.name, life.mode, life.depth), measures)
+}
+
+/// A criterion bench; what it is counted in depends on where it ran.
+fn bench(bench: &BenchResult, clock: &str) -> (String, Value) {
+    let (place, slug) = match (bench.place, clock) {
+        (BenchPlace::Guest, "instructions") => ("guest", "instructions"),
+        (BenchPlace::Guest, _) => ("guest", "latency-ns"),
+        (BenchPlace::Host, _) => ("host", "latency-ns"),
+    };
+    let (value, deviation) = (bench.ns_per_iteration as f64, bench.deviation_ns as f64);
+    let bounds = json!({
+        "value": value,
+        "lower_value": (value - deviation).max(0.0),
+        "upper_value": value + deviation,
+    });
+    (format!("bench/{place}/{}", bench.name), json!({ slug: bounds }))
+}
+
+/// The interval of a cell; none of a single sample, which knows nothing of its own noise.
+fn width(cell: &CellResult) -> Option<Interval> {
+    cell.interval_iops.filter(|_| cell.samples_iops.len() > 1)
 }
 
 fn cells(report: &PerfReport) -> impl Iterator<Item = (&SubjectResult, &CellResult)> {

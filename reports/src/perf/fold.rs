@@ -11,7 +11,7 @@ use super::lifecycle::Life;
 use super::numbers::{jobs_of, percentiles};
 use super::plan::{Cell, PerfPlan, Role, Subject, Visit};
 use super::report::{
-    CellResult, CountResult, HostLoad, PERF_SCHEMA_VERSION, PerfReport, SubjectResult,
+    CellResult, CountResult, DeviceFacts, HostLoad, PERF_SCHEMA_VERSION, PerfReport, SubjectResult,
 };
 use crate::report::{KernelHeader, RunHeader};
 use crate::stats::{median, median_interval};
@@ -55,6 +55,7 @@ struct Gathered {
     counts: Vec<CountResult>,
     idle_switches_per_s: Option<f64>,
     skipped: Option<String>,
+    device: Option<DeviceFacts>,
 }
 
 /// The report of a run.
@@ -82,11 +83,20 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
                 if visit.recover_argv.is_some() && measured.recovery_ns.is_none() {
                     errors.push(format!("visit {number}, {}: nobody took over", subject.id()));
                 }
+                if measured.device.is_some() {
+                    own.device.clone_from(&measured.device);
+                }
                 if let Err(why) = take(own, input.cells, visit, subject, measured) {
                     errors.push(format!("visit {number}, {}: {why}", subject.id()));
                 }
             }
             _ => errors.push(format!("visit {number}, {}: no answer", subject.id())),
+        }
+    }
+    for (subject, own) in plan.subjects.iter().zip(&gathered) {
+        // Half a comparison would look like a whole one.
+        if let Some(why) = own.skipped.as_ref().filter(|_| !own.samples.is_empty()) {
+            errors.push(format!("{} was skipped in some visits only: {why}", subject.id()));
         }
     }
     let medians = |own: &Gathered| -> BTreeMap<Cell, f64> {
@@ -116,6 +126,7 @@ pub fn fold(input: &PerfInput<'_>) -> PerfReport {
         start_up: start_up.collect(),
         subjects,
         benches: [benches, input.host_benches.clone()].concat(),
+        comparisons: Vec::new(),
         errors,
     }
 }
@@ -282,6 +293,10 @@ fn result(
         mode: subject.mode.clone(),
         role: subject.role,
         skipped: own.skipped,
+        target: subject.target.clone(),
+        version: None,
+        note: None,
+        device: own.device,
         cells: cells.collect(),
         counts: own.counts,
         idle_switches_per_s: own.idle_switches_per_s,

@@ -7,6 +7,8 @@
 //! plan names and no line answers is an error there.
 
 mod bench;
+mod compare;
+pub(crate) mod compared;
 mod event;
 mod export;
 mod fold;
@@ -19,6 +21,7 @@ mod render;
 mod report;
 
 pub use bench::{BenchPlace, BenchResult};
+pub use compare::{Compared, ComparedCell, Comparison, Overall, comparisons};
 pub use event::{Counted, Measured, PerfEvent, PerfLine, StartUp, Untraced};
 pub use export::{bencher, github};
 pub use fold::{PerfInput, fold};
@@ -26,11 +29,11 @@ pub use job::{JobError, WARM_UP, job_file};
 pub use parse::{PerfLoadError, load_perf, parse_perf};
 pub use plan::{
     BLOCK_BYTES, BenchRequest, Cell, CountRequest, Launch, Operation, PERF_PROTOCOL_VERSION,
-    PerfPlan, Role, Subject, Visit,
+    PerfPlan, Proof, Role, Subject, Visit,
 };
 pub use render::{markdown, terminal};
 pub use report::{
-    CellResult, CountResult, HostLoad, PERF_SCHEMA_VERSION, PerfReport, StartUpResult,
+    CellResult, CountResult, DeviceFacts, HostLoad, PERF_SCHEMA_VERSION, PerfReport, StartUpResult,
     SubjectResult,
 };
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of plan and lines; the guest refuses another.
-pub const PERF_PROTOCOL_VERSION: u32 = 2;
+pub const PERF_PROTOCOL_VERSION: u32 = 3;
 
 /// A whole run in one virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,35 @@ pub struct Subject {
     pub launch: Launch,
     /// The block device that is then there.
     pub device: String,
+    /// What it serves, as `null` or `file`, where subjects are compared by that.
+    pub target: Option<String>,
+    /// What it has to show before it is measured. Where something is asked, a subject that is not ours and does
+    /// not start is skipped, and one that gives a wrong answer is an error.
+    pub proof: Option<Proof>,
+}
+
+/// What a device has to show, so that all that are compared do the same work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Proof {
+    /// It answers reads and writes up to this length, and may forget.
+    Answers {
+        /// The least it may have.
+        len_bytes_min: u64,
+    },
+    /// It gives back what was written, and is as long as this.
+    Remembers {
+        /// Its length.
+        len_bytes: u64,
+    },
+    /// It shows this file, and what is written to it is in the file. The file is made before the start, filled
+    /// with a pattern, and removed after the end.
+    Shows {
+        /// The file.
+        path: String,
+        /// Its length, and the device's.
+        len_bytes: u64,
+    },
 }
 
 impl Subject {
@@ -89,11 +118,28 @@ pub enum Launch {
         module: String,
         /// Its parameters.
         parameters: String,
+        /// Files and what is written into them once it is loaded.
+        settings: Vec<(String, String)>,
     },
     /// A loop device over a file in memory.
     Loop {
-        /// Length of the file.
+        /// Length of the file; it is made, unless a proof has made it.
         len_bytes: u64,
+        /// Whether the page cache is passed by.
+        direct: bool,
+    },
+    /// A network block device whose server is reached through a socket in the file system.
+    Nbd {
+        /// The server, which stays in the foreground.
+        server: Vec<String>,
+        /// The program that connects the device to it and ends.
+        connect: Vec<String>,
+        /// The program that takes the device from it.
+        disconnect: Vec<String>,
+        /// Files that the server reads, and what is in them.
+        files: Vec<(String, String)>,
+        /// The socket.
+        socket: String,
     },
 }
 

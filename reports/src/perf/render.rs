@@ -4,12 +4,31 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::bench::BenchPlace;
+use super::compared;
 use super::plan::{Cell, Role};
 use super::report::{PerfReport, StartUpResult, SubjectResult};
 use crate::render::Palette;
 
 /// A table as rows of cells; the first row is the head.
-type Rows = Vec<Vec<String>>;
+pub(super) type Rows = Vec<Vec<String>>;
+
+/// Options that say where things are on one machine, and nothing of what was measured; all but the last have
+/// a value.
+const PLACES: &[&str] = &[
+    "--output",
+    "--into",
+    "--export-github",
+    "--export-bencher",
+    "--archive",
+    "--suite",
+    "--keyring",
+    "--qemu",
+    "--modules",
+    "--fio",
+    "--cache",
+    "--other",
+    "--json",
+];
 
 /// The terminal form of `report`, with a final newline.
 #[must_use]
@@ -19,6 +38,9 @@ pub fn terminal(report: &PerfReport, palette: Palette) -> String {
         let _ = writeln!(out, "{}", palette.head(&title));
         aligned(&mut out, &rows, "  ");
         out.push('\n');
+    }
+    for note in compared::notes(report) {
+        let _ = writeln!(out, "{} {}: {}", palette.dim("note"), note.0, note.1);
     }
     for error in &report.errors {
         let _ = writeln!(out, "{} {error}", palette.bad("error"));
@@ -30,7 +52,7 @@ pub fn terminal(report: &PerfReport, palette: Palette) -> String {
 /// The same tables in Markdown.
 #[must_use]
 pub fn markdown(report: &PerfReport) -> String {
-    let mut out = format!("{}\n", origin(report));
+    let mut out = format!("`{}` on {}.\n", command(&report.run.command_line), origin(report));
     for (title, rows) in tables(report) {
         let _ = writeln!(out, "\n### {title}\n");
         for (number, row) in rows.iter().enumerate() {
@@ -40,10 +62,32 @@ pub fn markdown(report: &PerfReport) -> String {
             }
         }
     }
+    let notes = compared::notes(report);
+    if !notes.is_empty() {
+        out.push('\n');
+    }
+    for (who, note) in notes {
+        let _ = writeln!(out, "- {who}: {note}");
+    }
     for error in &report.errors {
         let _ = writeln!(out, "\nerror: {error}");
     }
     out
+}
+
+/// What to type to have the same again: the command without what belongs to one machine.
+fn command(line: &[String]) -> String {
+    let mut words = vec!["cargo xtask"];
+    let mut rest = line.iter().skip(1).map(String::as_str);
+    while let Some(word) = rest.next() {
+        let (option, value) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
+        match PLACES.contains(&option) {
+            true if option != "--json" && !value => drop(rest.next()),
+            true => {}
+            false => words.push(word),
+        }
+    }
+    words.join(" ")
 }
 
 fn origin(report: &PerfReport) -> String {
@@ -65,7 +109,9 @@ fn tables(report: &PerfReport) -> Vec<(String, Rows)> {
     let cells: BTreeSet<Cell> =
         report.subjects.iter().flat_map(|s| s.cells.iter().map(|c| c.cell)).collect();
     let cells: Vec<Cell> = cells.into_iter().collect();
-    let mut tables = Vec::new();
+    // Where subjects are compared, what one does by itself is not said.
+    let mut tables = compared::tables(report);
+    let cells = if report.comparisons.is_empty() { cells } else { Vec::new() };
     if !cells.is_empty() {
         tables.push(("thousand IOPS, and the ratio to kublk".into(), iops(report, &cells)));
     }
@@ -76,7 +122,7 @@ fn tables(report: &PerfReport) -> Vec<(String, Rows)> {
     if report.subjects.iter().any(|subject| !subject.counts.is_empty()) {
         tables.push(("what the server does per I/O, counted".into(), counts(report)));
     }
-    if !report.start_up.is_empty() {
+    if !report.start_up.is_empty() && report.comparisons.is_empty() {
         let ms = |ns: u64| format!("{:.1}", ns as f64 / 1e6);
         let kib = |bytes: u64| (bytes >> 10).to_string();
         let title = "ms from the program's start to the open device, by depth";
@@ -233,5 +279,17 @@ fn aligned(out: &mut String, rows: &Rows, indent: &str) {
             };
         }
         let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_says_nothing_of_the_machine_it_ran_on() {
+        let line = ["/x/xtask", "vm-perf", "--output", "/y", "--ios", "9", "--cache=/z", "--json"];
+        let line = line.map(str::to_owned);
+        assert_eq!(command(&line), "cargo xtask vm-perf --ios 9");
     }
 }

@@ -7,12 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bench::BenchResult;
+use super::compare::Comparison;
 use super::plan::{Cell, Role};
 use crate::report::{KernelHeader, LatencyPercentile, RunHeader};
 use crate::stats::Interval;
 
 /// `major.minor` of the format of `perf.json`.
-pub const PERF_SCHEMA_VERSION: &str = "1.1";
+pub const PERF_SCHEMA_VERSION: &str = "1.2";
 
 /// The outcome of a perf run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +47,9 @@ pub struct PerfReport {
     /// Estimates of criterion benches, in the guest and on the host.
     #[serde(default)]
     pub benches: Vec<BenchResult>,
+    /// The subjects against ours, one entry for each target. Empty where nothing was to be compared.
+    #[serde(default)]
+    pub comparisons: Vec<Comparison>,
     /// Everything that was planned and did not come, or came wrong. Empty in a good run.
     pub errors: Vec<String>,
 }
@@ -70,12 +74,45 @@ pub struct SubjectResult {
     pub role: Role,
     /// Why there are no numbers, as a probe and its answer.
     pub skipped: Option<String>,
+    /// What it serves, as `null` or `file`, where subjects are compared by that.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// Release of the program.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// What is different about it beside what is measured.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// Its block device by the kernel's word.
+    #[serde(default)]
+    pub device: Option<DeviceFacts>,
     /// One entry per cell.
     pub cells: Vec<CellResult>,
     /// What the cells cost, where that was counted.
     pub counts: Vec<CountResult>,
     /// Context switches per second of the idle server.
     pub idle_switches_per_s: Option<f64>,
+}
+
+/// A block device as the kernel describes it in sysfs, and a ublk device as the driver does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceFacts {
+    /// Its length.
+    pub len_bytes: u64,
+    /// Its logical block.
+    pub logical_block_bytes: u32,
+    /// The longest request it gets.
+    pub io_bytes_max: u64,
+    /// Hardware queues; 0 of a device that takes no requests but bios.
+    pub queues: u32,
+    /// Tags of each queue; none where there are none.
+    pub tags: Option<u32>,
+    /// The I/O scheduler in use.
+    pub scheduler: String,
+    /// Whether it is told to flush.
+    pub volatile_cache: bool,
+    /// `UBLK_F_*` of a ublk device, by name.
+    pub features: Vec<String>,
 }
 
 /// The numbers of one cell.

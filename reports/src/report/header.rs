@@ -78,6 +78,9 @@ pub struct KernelHeader {
     pub config_sha256: Option<String>,
     /// SHA-256 of the guest image, in hex; nothing where it could not be made.
     pub image_sha256: Option<String>,
+    /// What the kernel was built to watch itself with, as `kasan`; empty for a distribution's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instruments: Vec<String>,
 }
 
 /// One downloaded or given file, by content.

@@ -42,6 +42,10 @@ fn subject(name: &str, cells: Vec<CellResult>) -> SubjectResult {
         mode: "copy".into(),
         role: Role::Ours,
         skipped: None,
+        target: None,
+        version: None,
+        note: None,
+        device: None,
         cells,
         counts: vec![count],
         idle_switches_per_s: None,
@@ -71,6 +75,7 @@ fn report(clock: &str, subjects: Vec<SubjectResult>) -> PerfReport {
         subjects,
         start_up: Vec::new(),
         benches: Vec::new(),
+        comparisons: Vec::new(),
         errors: Vec::new(),
     }
 }

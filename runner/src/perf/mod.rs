@@ -5,7 +5,10 @@
 
 mod bench;
 mod count;
+mod facts;
 mod fio;
+mod nbd;
+mod proof;
 mod subject;
 
 use std::fs::File;
@@ -13,8 +16,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use reports::perf::{
-    Counted, Measured, PERF_PROTOCOL_VERSION, PerfEvent, PerfLine, PerfPlan, Subject, Untraced,
-    Visit,
+    Counted, Measured, PERF_PROTOCOL_VERSION, PerfEvent, PerfLine, PerfPlan, Role, Subject,
+    Untraced, Visit,
 };
 
 use crate::{init, port};
@@ -78,26 +81,35 @@ fn visit(number: usize, visit: &Visit, subject: &Subject) -> PerfEvent {
             format!("GET_FEATURES says {offered:#x}; needed {needed:#x}, missing {missing:#x}");
         return PerfEvent::Skipped { visit: number, probe };
     }
-    match measure(visit, subject) {
+    let running = match Running::start(subject, &visit.extra_argv, visit.count.is_some()) {
+        Ok(running) => running,
+        // In a comparison a peer that this kernel or image cannot start is left out; ours has to start.
+        Err(why) if subject.proof.is_some() && subject.role != Role::Ours => {
+            let probe = format!("it was started, and {why}");
+            return PerfEvent::Skipped { visit: number, probe };
+        }
+        Err(reason) => return PerfEvent::Failed { visit: number, reason },
+    };
+    match measure(visit, running) {
         Ok(measured) => PerfEvent::Measured { visit: number, measured: Box::new(measured) },
         Err(reason) => PerfEvent::Failed { visit: number, reason },
     }
 }
 
-/// One subject from its start to its end; the end is tried whatever went wrong before it.
-fn measure(visit: &Visit, subject: &Subject) -> Result<Measured, String> {
-    let mut running = Running::start(subject, &visit.extra_argv, visit.count.is_some())?;
+/// One subject from its first question to its end; the end is tried whatever went wrong before it.
+fn measure(visit: &Visit, mut running: Running) -> Result<Measured, String> {
     let measured = measure_running(visit, &mut running);
+    let start_up = running.start_up();
     let stopped = running.stop();
     let mut measured = measured?;
     let stop_ns = stopped?;
-    measured.start_up = running.start_up();
-    measured.stop_ns = running.start_up().map(|_| stop_ns);
+    measured.start_up = start_up;
+    measured.stop_ns = start_up.map(|_| stop_ns);
     Ok(measured)
 }
 
 fn measure_running(visit: &Visit, running: &mut Running) -> Result<Measured, String> {
-    let mut measured = Measured::default();
+    let mut measured = Measured { device: running.prove()?, ..Measured::default() };
     if let Some(job) = &visit.job_file {
         measured.fio = Some(fio::run(job)?);
     }

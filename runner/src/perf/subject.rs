@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use reports::perf::{Launch, StartUp, Subject};
+use reports::perf::{DeviceFacts, Launch, Proof, StartUp, Subject};
 
 use super::count::{Allocations, Server};
+use super::nbd::{Nbd, Words};
+use super::{facts, proof};
 
 /// Guest time a start or a stop may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,7 +22,8 @@ const UNREAD_OFFSET: u64 = 512 << 20;
 const UBLK: &str = "/bin/ublk";
 const BUSYBOX: &str = "/bin/busybox";
 const LOOP_FILE: &str = "/tmp/loop.img";
-const SAID: &str = "/tmp/server.log";
+const LOSETUP: &str = "/usr/sbin/losetup";
+pub(super) const SAID: &str = "/tmp/server.log";
 const SAID_BYTES_MAX: usize = 2000;
 
 /// A block device that is there, and what stands behind it.
@@ -29,6 +32,7 @@ pub(super) struct Running {
     behind: Behind,
     device: PathBuf,
     start_up: Option<StartUp>,
+    proof: Option<Proof>,
 }
 
 #[derive(Debug)]
@@ -36,6 +40,7 @@ enum Behind {
     Server { child: Child, id: u32, server: Server },
     Module { name: String },
     Loop,
+    Nbd(Nbd),
 }
 
 impl Running {
@@ -50,35 +55,62 @@ impl Running {
         if device.exists() && matches!(subject.launch, Launch::Server { .. }) {
             return Err(format!("{} is there before its server", device.display()));
         }
-        match &subject.launch {
+        if let Some(wanted) = &subject.proof {
+            proof::prepare(wanted)?;
+        }
+        let started = Self::launch(subject, extra_argv, counted, &device);
+        if let (Err(_), Some(wanted)) = (&started, &subject.proof) {
+            proof::clean(wanted);
+        }
+        let (behind, start_up) = started?;
+        Ok(Self { behind, device, start_up, proof: subject.proof.clone() })
+    }
+
+    fn launch(
+        subject: &Subject,
+        extra_argv: &[String],
+        counted: bool,
+        device: &Path,
+    ) -> Result<(Behind, Option<StartUp>), String> {
+        let mut behind = match &subject.launch {
             Launch::Server { argv, id, allocators } => {
                 let allocators = if counted { allocators.as_slice() } else { &[] };
-                Self::start_server(argv, extra_argv, *id, allocators, device)
+                let (behind, start_up) =
+                    Self::start_server(argv, extra_argv, *id, allocators, device)?;
+                return Ok((behind, Some(start_up)));
             }
-            Launch::Module { module, parameters } => {
+            Launch::Module { module, parameters, settings } => {
                 scenarios::probe::load_module(module, parameters)
                     .map_err(|stop| format!("cannot load {module}: {stop:?}"))?;
-                wait_for(&device, || None)?;
-                let behind = Behind::Module { name: module.clone() };
-                Ok(Self { behind, device, start_up: None })
+                for (path, text) in settings {
+                    std::fs::write(path, text)
+                        .map_err(|error| format!("cannot write {text} into {path}: {error}"))?;
+                }
+                Behind::Module { name: module.clone() }
             }
-            Launch::Loop { len_bytes } => {
+            Launch::Loop { len_bytes, direct } => {
                 scenarios::probe::load_module("loop", "")
                     .map_err(|stop| format!("cannot load loop: {stop:?}"))?;
-                let file = File::create(LOOP_FILE).and_then(|file| {
-                    // Written, not sparse: a hole is read without looking for a page.
-                    let chunk = vec![1; 1 << 20];
-                    for _ in 0..*len_bytes >> 20 {
-                        std::io::Write::write_all(&mut &file, &chunk)?;
-                    }
-                    Ok(())
-                });
-                file.map_err(|error| format!("cannot write {LOOP_FILE}: {error}"))?;
-                busybox(&["losetup", &subject.device, LOOP_FILE])?;
-                wait_for(&device, || None)?;
-                Ok(Self { behind: Behind::Loop, device, start_up: None })
+                let path = match &subject.proof {
+                    Some(Proof::Shows { path, .. }) => path.as_str(),
+                    _ => fill_loop_file(*len_bytes)?,
+                };
+                match direct {
+                    true => run(LOSETUP, &["--direct-io=on", &subject.device, path])?,
+                    false => busybox(&["losetup", &subject.device, path])?,
+                };
+                Behind::Loop
             }
+            Launch::Nbd { server, connect, disconnect, files, socket } => {
+                Behind::Nbd(Nbd::start(&Words { server, connect, disconnect, files, socket })?)
+            }
+        };
+        if let Err(why) = wait_for(device, || None) {
+            // Whatever is half there would stand in the way of every later visit.
+            let _ = end(&mut behind, device);
+            return Err(why);
         }
+        Ok((behind, None))
     }
 
     fn start_server(
@@ -86,8 +118,8 @@ impl Running {
         extra_argv: &[String],
         id: u32,
         allocators: &[u64],
-        device: PathBuf,
-    ) -> Result<Self, String> {
+        device: &Path,
+    ) -> Result<(Behind, StartUp), String> {
         let (program, arguments) = argv.split_first().ok_or("no program is named")?;
         let said = File::create(SAID).map_err(|error| format!("cannot write {SAID}: {error}"))?;
         let errors = said.try_clone().map_err(|error| error.to_string())?;
@@ -106,7 +138,7 @@ impl Running {
             Ok(Some(status)) if !status.success() => Some(format!("{program} ended: {status}")),
             _ => None,
         };
-        if let Err(why) = wait_for(&device, ended) {
+        if let Err(why) = wait_for(device, ended) {
             let _ = child.kill();
             let _ = child.wait();
             // A device that is left behind would fail every later visit too.
@@ -118,9 +150,22 @@ impl Running {
         if allocated == Some(0) {
             return Err(format!("{program} started without any allocation: they are not seen"));
         }
-        let start_up = Some(StartUp { elapsed_ns, allocations: allocated });
+        let start_up = StartUp { elapsed_ns, allocations: allocated };
         let server = Server::new(server_pid(id)?, allocations);
-        Ok(Self { behind: Behind::Server { child, id, server }, device, start_up })
+        Ok((Behind::Server { child, id, server }, start_up))
+    }
+
+    /// Asks the device for what the plan wants to be shown, and the kernel for what it is.
+    pub(super) fn prove(&self) -> Result<Option<DeviceFacts>, String> {
+        let Some(wanted) = &self.proof else { return Ok(None) };
+        let device = self.device.display();
+        proof::ask(wanted, &self.device)
+            .map_err(|why| format!("{device} does not serve: {why}"))?;
+        let id = match &self.behind {
+            Behind::Server { id, .. } => Some(*id),
+            _ => None,
+        };
+        facts::of(&self.device, id).map(Some)
     }
 
     /// How its start went; none without a server.
@@ -184,51 +229,77 @@ impl Running {
     }
 
     /// Ends it and waits until its device is gone. Nanoseconds that took.
-    pub(super) fn stop(&mut self) -> Result<u64, String> {
+    pub(super) fn stop(mut self) -> Result<u64, String> {
         let begin = Instant::now();
-        self.end()?;
-        Ok(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        let ended = end(&mut self.behind, &self.device);
+        let elapsed_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if let Some(wanted) = &self.proof {
+            proof::clean(wanted);
+        }
+        ended.map(|()| elapsed_ns)
     }
+}
 
-    fn end(&mut self) -> Result<(), String> {
-        match &mut self.behind {
-            Behind::Server { child, id, server } => {
-                run(UBLK, &["del", &id.to_string()])?;
-                let gone = wait_until(|| !server.is_alive());
-                if !gone {
-                    let _ = child.kill();
-                }
-                let _ = child.wait();
-                if !gone {
-                    return Err("the server outlives its device".into());
-                }
-                server.unwatch();
-                if wait_until(|| !self.device.exists()) {
-                    Ok(())
-                } else {
-                    Err(format!("{} outlives its server", self.device.display()))
-                }
+fn end(behind: &mut Behind, device: &Path) -> Result<(), String> {
+    match behind {
+        Behind::Server { child, id, server } => {
+            run(UBLK, &["del", &id.to_string()])?;
+            let gone = wait_until(|| !server.is_alive());
+            if !gone {
+                let _ = child.kill();
             }
-            Behind::Module { name } => {
-                let name = std::ffi::CString::new(name.as_str()).map_err(|e| e.to_string())?;
-                let flags = nix::kmod::DeleteModuleFlags::O_NONBLOCK;
-                let mut last = None;
-                let gone = wait_until(|| match nix::kmod::delete_module(&name, flags) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        last = Some(error);
-                        false
-                    }
-                });
-                if gone { Ok(()) } else { Err(format!("cannot unload {name:?}: {last:?}")) }
+            let _ = child.wait();
+            if !gone {
+                return Err("the server outlives its device".into());
             }
-            Behind::Loop => {
-                busybox(&["losetup", "-d", &self.device.display().to_string()])?;
-                std::fs::remove_file(LOOP_FILE)
-                    .map_err(|error| format!("cannot remove {LOOP_FILE}: {error}"))
+            server.unwatch();
+            if wait_until(|| !device.exists()) {
+                Ok(())
+            } else {
+                Err(format!("{} outlives its server", device.display()))
             }
         }
+        Behind::Module { name } => unload(name),
+        Behind::Loop => {
+            busybox(&["losetup", "-d", &device.display().to_string()])?;
+            match std::fs::remove_file(LOOP_FILE) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(format!("cannot remove {LOOP_FILE}: {error}"))
+                }
+                _ => Ok(()),
+            }
+        }
+        Behind::Nbd(nbd) => {
+            nbd.stop()?;
+            unload("nbd")
+        }
     }
+}
+
+/// Waits for its last user, too: a device is closed a moment after its program has ended.
+fn unload(module: &str) -> Result<(), String> {
+    let name = std::ffi::CString::new(module).map_err(|error| error.to_string())?;
+    let flags = nix::kmod::DeleteModuleFlags::O_NONBLOCK;
+    let mut last = None;
+    let gone = wait_until(|| match nix::kmod::delete_module(&name, flags) {
+        Ok(()) => true,
+        Err(error) => {
+            last = Some(error);
+            false
+        }
+    });
+    if gone { Ok(()) } else { Err(format!("cannot unload {module}: {last:?}")) }
+}
+
+/// Written, not sparse: a hole is read without looking for a page.
+fn fill_loop_file(len_bytes: u64) -> Result<&'static str, String> {
+    let fill = || -> std::io::Result<()> {
+        let mut file = File::create(LOOP_FILE)?;
+        let chunk = vec![1; 1 << 20];
+        (0..len_bytes >> 20).try_for_each(|_| std::io::Write::write_all(&mut file, &chunk))
+    };
+    fill().map_err(|error| format!("cannot write {LOOP_FILE}: {error}"))?;
+    Ok(LOOP_FILE)
 }
 
 /// Waits until the device can be opened and has a size.
@@ -248,7 +319,7 @@ fn wait_for(device: &Path, mut ended: impl FnMut() -> Option<String>) -> Result<
     }
 }
 
-fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
+pub(super) fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
     loop {
         if condition() {
@@ -263,20 +334,31 @@ fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
 
 /// Who serves the device, by the driver's own word.
 fn server_pid(id: u32) -> Result<i32, String> {
+    let info = ublk_info(id)?;
+    let pid = info["server_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    pid.ok_or(format!("ublk list knows no server of device {id}: {info}"))
+}
+
+/// `UBLK_F_*` of the device, by name.
+pub(super) fn ublk_features(id: u32) -> Result<Vec<String>, String> {
+    let info = ublk_info(id)?;
+    let flags = info["flags"].as_array().ok_or(format!("ublk list says no flags: {info}"))?;
+    Ok(flags.iter().filter_map(|flag| flag.as_str()).map(str::to_owned).collect())
+}
+
+fn ublk_info(id: u32) -> Result<serde_json::Value, String> {
     let text = run(UBLK, &["list", "--json"])?;
     let list: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| format!("ublk list: {error}"))?;
     let entry = list.as_array().into_iter().flatten().find(|entry| entry["id"] == id);
-    let pid = entry.and_then(|entry| entry["info"]["server_pid"].as_i64());
-    pid.and_then(|pid| i32::try_from(pid).ok())
-        .ok_or(format!("ublk list knows no server of device {id}: {text}"))
+    entry.map(|entry| entry["info"].clone()).ok_or(format!("ublk list knows no device {id}"))
 }
 
 fn busybox(arguments: &[&str]) -> Result<String, String> {
     run(BUSYBOX, arguments)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+pub(super) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let line = || format!("{program} {}", arguments.join(" "));
     let output = Command::new(program)
         .args(arguments)
@@ -289,7 +371,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     Err(format!("{} ended with {}: {}", line(), output.status, said.trim()))
 }
 
-fn said_so_far() -> String {
+pub(super) fn said_so_far() -> String {
     let text = std::fs::read(SAID).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let skip = text.chars().count().saturating_sub(SAID_BYTES_MAX);

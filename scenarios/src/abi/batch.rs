@@ -87,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const DEPTH: u16 = 8;
 
-fn batch_device(
+pub(super) fn batch_device(
     context: &mut Context,
     more: Features,
 ) -> Result<(Rig, Arc<CharFile>, BatchHand), Stop> {

@@ -139,7 +139,7 @@ pub(super) fn wait_for(context: &mut Context, rig: &mut Rig, wanted: DevState) -
 }
 
 /// A command with an argument and without a buffer.
-fn ask(
+pub(super) fn ask(
     context: &mut Context,
     client: &mut RawControl,
     op: CtrlOp,
@@ -353,7 +353,7 @@ fn registration(memory: &Arena) -> ShmemBufReg {
     ShmemBufReg { addr: memory.addr(0), len, ..ShmemBufReg::default() }
 }
 
-fn register(
+pub(super) fn register(
     context: &mut Context,
     client: &mut RawControl,
     id: u32,

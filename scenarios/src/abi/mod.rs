@@ -12,13 +12,16 @@ mod control;
 mod copy;
 pub mod coverage;
 mod flags;
+mod in_flight;
 mod info;
 mod limits;
 mod options;
 mod refused;
 mod shared;
 mod sysfs;
+mod try_stop;
 mod user;
+mod zone_report;
 mod zones;
 
 use crate::Scenario;
@@ -33,10 +36,13 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     copy::SCENARIOS,
     commands::SCENARIOS,
     batch::SCENARIOS,
+    in_flight::SCENARIOS,
     limits::SCENARIOS,
     options::SCENARIOS,
     refused::SCENARIOS,
     shared::SCENARIOS,
     sysfs::SCENARIOS,
+    try_stop::SCENARIOS,
     zones::SCENARIOS,
+    zone_report::SCENARIOS,
 ];

@@ -4,25 +4,40 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 use ublk::device::SharedMemory;
-use ublk::uapi::{Features, IO_RES_NEED_GET_DATA, IoCmdOp, IoDesc, IoFlags, ShmemAddr};
+use ublk::uapi::{
+    CtrlOp, Features, IO_RES_NEED_GET_DATA, IoCmdOp, IoDesc, IoFlags, ShmemAddr, ShmemBufReg,
+};
 
 use super::buffers::{AT, LEN, client, content, finish};
-use super::control::tear_down;
+use super::control::{ask, register, tear_down};
 use crate::block::{BlockDevice, nodes};
 use crate::context::{Context, During, Stop};
-use crate::rig::{Fetcher, Rig, offered};
+use crate::rig::{Fetcher, RawControl, Rig, arena, offered};
 use crate::scenario::Scenario;
 
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
-    id: "abi/shared-memory-and-get-data",
-    title: "a write in shared memory says where, until NEED_GET_DATA forgets it and brings no bytes either: the two do \
-            not go together",
-    covers: &["UBLK_F_SHMEM_ZC", "UBLK_F_NEED_GET_DATA"],
-    run: get_data,
-    ..Scenario::DRIVER
-}];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        id: "abi/shared-memory-and-get-data",
+        title: "a write in shared memory says where, until NEED_GET_DATA forgets it and brings no bytes either: the \
+                two do not go together",
+        covers: &["UBLK_F_SHMEM_ZC", "UBLK_F_NEED_GET_DATA"],
+        run: get_data,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "abi/shared-memory-index-full",
+        title: "65536 registrations have an index, the next is ENOSPC, and one that was given back is given again",
+        covers: &["reg.index.full"],
+        budget: BudgetClass::Long,
+        run: index_full,
+        ..Scenario::DRIVER
+    },
+];
+
+const ENOSPC: i32 = nix::libc::ENOSPC;
 
 const MEMORY_BYTES: u64 = 64 << 10;
 /// Where in the memory the request is.
@@ -93,4 +108,49 @@ fn get_data(context: &mut Context) -> Result<String, Stop> {
     )?;
     tear_down(context, rig, char_file, fetcher)?;
     Ok(format!("at {OFFSET} of the memory before NEED_GET_DATA, {told:?} after it"))
+}
+
+/// Registrations that an index can tell apart.
+const REGISTRATIONS: u32 = 1 << 16;
+/// What the memory for them takes, and as much again for everything else.
+const NEED_KIB: u64 = 512 << 10;
+
+fn available_kib() -> Result<u64, Stop> {
+    let text = std::fs::read_to_string("/proc/meminfo").during("read /proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| Stop::error("/proc/meminfo has no MemAvailable"))
+}
+
+fn index_full(context: &mut Context) -> Result<String, Stop> {
+    offered(Features::SHMEM_ZC)?;
+    let available = available_kib()?;
+    if available < NEED_KIB {
+        return Err(Stop::skip("MemAvailable", format_args!("{available} KiB of {NEED_KIB}")));
+    }
+    let mut client = RawControl::open()?;
+    let mut rig = Rig::ready_with(context, 1, 2, Features::SHMEM_ZC)?;
+    let memory = arena(REGISTRATIONS as usize * 4096)?;
+    let page = |number: u32| ShmemBufReg {
+        addr: memory.addr(number as usize * 4096),
+        len: 4096,
+        ..ShmemBufReg::default()
+    };
+    for number in 0..REGISTRATIONS {
+        let index = register(context, &mut client, rig.id, &page(number), 24)?;
+        if i64::from(index) != i64::from(number) {
+            let what = format!("registration {number} is answered {index}");
+            return Err(Stop::fail(FailureKind::State, what));
+        }
+    }
+    let more = arena(4096)?;
+    let one_more = ShmemBufReg { addr: more.addr(0), len: 4096, ..ShmemBufReg::default() };
+    let full = register(context, &mut client, rig.id, &one_more, 24)?;
+    context.check_result("one more registration", full, -ENOSPC)?;
+    let result = ask(context, &mut client, CtrlOp::UnregBuf, rig.id, 4711)?;
+    context.check_result("UNREG_BUF of 4711", result, 0)?;
+    let again = register(context, &mut client, rig.id, &one_more, 24)?;
+    context.check_result("the index of the next registration", again, 4711)?;
+    rig.delete(context)?;
+    Ok(format!("{REGISTRATIONS} pages, then ENOSPC"))
 }

@@ -53,14 +53,14 @@ const ENODEV: i32 = nix::libc::ENODEV;
 const ENOMEM: i32 = nix::libc::ENOMEM;
 const ENOSPC: i32 = nix::libc::ENOSPC;
 
-const ZONE_SECTORS: u32 = 2048;
-const ZONES: u64 = 8;
+pub(super) const ZONE_SECTORS: u32 = 2048;
+pub(super) const ZONES: u64 = 8;
 
-fn zoned(context: &mut Context) -> Result<Rig, Stop> {
+pub(super) fn zoned(context: &mut Context) -> Result<Rig, Stop> {
     Rig::add_with(context, 1, 4, Features::ZONED | Features::USER_COPY, |_| {})
 }
 
-fn params(rig: &Rig) -> Params {
+pub(super) fn params(rig: &Rig) -> Params {
     let mut params = rig.basic_params();
     params.types |= ParamTypes::ZONED;
     params.basic.chunk_sectors = ZONE_SECTORS;
@@ -101,7 +101,7 @@ fn parameters(context: &mut Context) -> Result<String, Stop> {
 /// What a server says when it is asked for zones: them, or an errno.
 type Report<'a> = &'a mut dyn FnMut(&IoDesc) -> Result<Vec<BlkZone>, i32>;
 
-fn zones_of(request: &IoDesc, len: u64) -> Vec<BlkZone> {
+pub(super) fn zones_of(request: &IoDesc, len: u64) -> Vec<BlkZone> {
     let zone = |number: u64| {
         let start = request.start_sector + number * u64::from(ZONE_SECTORS);
         BlkZone {
@@ -117,7 +117,7 @@ fn zones_of(request: &IoDesc, len: u64) -> Vec<BlkZone> {
     (0..u64::from(request.nr_zones())).map(zone).collect()
 }
 
-fn right(request: &IoDesc) -> Result<Vec<BlkZone>, i32> {
+pub(super) fn right(request: &IoDesc) -> Result<Vec<BlkZone>, i32> {
     Ok(zones_of(request, ZONE_SECTORS.into()))
 }
 
@@ -130,7 +130,7 @@ fn refuses(_: &IoDesc) -> Result<Vec<BlkZone>, i32> {
 }
 
 /// Writes the zones into the request in `tag`; the result to commit.
-fn put(file: &CharFile, tag: u16, zones: &[BlkZone]) -> Result<i32, Stop> {
+pub(super) fn put(file: &CharFile, tag: u16, zones: &[BlkZone]) -> Result<i32, Stop> {
     let place = UserCopyPos { queue: 0, tag, offset_bytes: 0, integrity: false };
     let place = place.encode().ok_or_else(|| Stop::error("no place for the zones"))?;
     if !zones.is_empty() {
@@ -140,7 +140,7 @@ fn put(file: &CharFile, tag: u16, zones: &[BlkZone]) -> Result<i32, Stop> {
 }
 
 /// START_DEV with a server that reports zones so; its result.
-fn started(
+pub(super) fn started(
     context: &mut Context,
     rig: &mut Rig,
     file: &CharFile,

@@ -8,6 +8,7 @@ mod crash;
 mod handover;
 mod kit;
 mod orphans;
+mod owner;
 mod refused;
 mod resize;
 mod stop;
@@ -28,4 +29,5 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     stop::SCENARIOS,
     resize::SCENARIOS,
     unprivileged::SCENARIOS,
+    owner::SCENARIOS,
 ];

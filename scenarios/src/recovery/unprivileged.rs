@@ -39,18 +39,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-const USER: u32 = 1000;
+pub(super) const USER: u32 = 1000;
 const OTHER: u32 = 1001;
 const CONTROL: &str = "/dev/ublk-control";
 
 /// What udev's rules do: everybody may ask the driver, and each device's nodes belong to its owner.
-struct Udev {
+pub(super) struct Udev {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Udev {
-    fn start() -> Result<Self, Stop> {
+    pub(super) fn start() -> Result<Self, Stop> {
         set_mode(CONTROL, 0o666)?;
         let stop = Arc::new(AtomicBool::new(false));
         let at_thread = Arc::clone(&stop);
@@ -94,7 +94,7 @@ fn set_mode(path: &str, mode: u32) -> Result<(), Stop> {
     done.during(format_args!("change the mode of {path}"))
 }
 
-fn command_as(user: u32, arguments: &[&str]) -> Command {
+pub(super) fn command_as(user: u32, arguments: &[&str]) -> Command {
     let mut command = Command::new(UBLK);
     command.args(arguments).uid(user).gid(user).current_dir("/");
     command

@@ -47,7 +47,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// Brings up two queues and makes one write through each, at a sector that names its queue.
 fn two_queues_used(context: &mut Context) -> Result<(Rig, RawServer, [u64; 2]), Stop> {

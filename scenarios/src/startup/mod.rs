@@ -5,10 +5,13 @@
 
 mod commands;
 mod descriptors;
+mod mapper;
 mod order;
 mod ownership;
 mod params;
 mod sqe;
+
+pub use mapper::main as mapper;
 
 use crate::Scenario;
 
@@ -19,5 +22,6 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     params::SCENARIOS,
     sqe::SCENARIOS,
     descriptors::SCENARIOS,
+    mapper::SCENARIOS,
     ownership::SCENARIOS,
 ];

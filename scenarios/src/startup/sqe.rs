@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use reports::event::FailureKind;
-use ublk::raw::{ControlFile, RawRing, RawSqe, RingShape};
+use ublk::raw::{ControlFile, RawRing, RawSqe, RingShape, SqeFlags};
 use ublk::uapi::CtrlOp;
 
 use crate::context::{Context, During, Stop};
@@ -39,6 +39,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "ioprio, the pad behind cmd_op and unknown command flags are refused",
         covers: &["myth i", "uring.pad1", "uring.flags", "uring.ioprio"],
         run: fields_checked,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "startup/fetch-by-a-worker",
+        title: "FETCH that io_uring hands to a worker belongs to the task that submitted it, and serves as any other",
+        covers: &["myth i"],
+        run: by_a_worker,
         ..Scenario::DRIVER
     },
 ];
@@ -137,4 +144,29 @@ fn fields_checked(context: &mut Context) -> Result<String, Stop> {
     drop(file);
     rig.delete(context)?;
     Ok(format!("{} wrong fields refused", changes.len() + 1))
+}
+
+fn by_a_worker(context: &mut Context) -> Result<String, Stop> {
+    const DEPTH: u16 = 4;
+    let mut rig = Rig::ready(context, 1, DEPTH)?;
+    let file = Arc::new(rig.open(context)?);
+    let mut fetcher = Fetcher::new(&rig, &file, 0)?;
+    for tag in 0..DEPTH {
+        fetcher.fetch_marked(tag, u64::from(tag), |sqe| sqe.flags(SqeFlags::ASYNC))?;
+    }
+    // The worker hands the command back to this task, which has to be in the kernel to take it.
+    let early = fetcher.wait(1, context.quiet())?;
+    context.check(
+        FailureKind::Completion,
+        format_args!("no FETCH completes: {early:?}"),
+        early.is_empty(),
+    )?;
+    let pending = rig.start_begin()?;
+    let started = rig.drive(context, &pending, &mut fetcher)?;
+    context.check_result("START_DEV", started, 0)?;
+    rig.stop_driven(context, &mut fetcher)?;
+    drop(fetcher);
+    drop(file);
+    rig.delete(context)?;
+    Ok(format!("{DEPTH} tags armed by a worker"))
 }

@@ -96,6 +96,13 @@ impl CharFile {
     }
 }
 
+/// One that another process has opened and handed over.
+impl From<File> for CharFile {
+    fn from(file: File) -> Self {
+        Self(Arc::new(file))
+    }
+}
+
 impl AsFd for CharFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 
 /// How long to wait for another process that builds the same entry. Longer than any build here may
 /// take with its own limits added up; a dead process frees its lock at once.
-const LOCK_LIMIT: Duration = Duration::from_secs(30 * 60);
+const LOCK_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// Why the cache could not serve.
 #[derive(Debug, thiserror::Error)]

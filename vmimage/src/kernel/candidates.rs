@@ -53,7 +53,7 @@ impl Candidate {
                 (at(0), at(1), at(2)) == (*major, *minor, *patch) && !self.is_rc()
             }
             KernelSpec::Newest => true,
-            KernelSpec::Files { .. } => false,
+            KernelSpec::Files { .. } | KernelSpec::Built { .. } => false,
         }
     }
 

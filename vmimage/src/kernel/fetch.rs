@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::built;
 use super::{Candidate, Kernel, KernelError, KernelSource, KernelSpec, ResolvedKernel};
 use crate::archive::{Archive, LockEntry, lock_entries};
 use crate::cache::{Cache, Key};
@@ -63,6 +64,7 @@ fn find_modules_dir(dir: &Path) -> Option<PathBuf> {
 pub fn fetch(archive: &Archive, resolved: &ResolvedKernel) -> Result<Kernel, KernelError> {
     match &resolved.source {
         KernelSource::Packages(candidate) => fetch_packages(archive, candidate),
+        KernelSource::Built(recipe) => built::fetch(archive, recipe),
         KernelSource::Files { bzimage, modules_dir } => {
             of_files(&resolved.release, bzimage, modules_dir.as_deref())
         }
@@ -89,6 +91,7 @@ fn fetch_packages(archive: &Archive, candidate: &Candidate) -> Result<Kernel, Ke
         config_sha256: entry.sha256("config").map(str::to_owned),
         config,
         identity: key.hash(),
+        driver_notes: None,
         lock,
     })
 }
@@ -146,6 +149,7 @@ fn of_files(
         config,
         config_sha256,
         identity: key.hash(),
+        driver_notes: beside.ancestors().nth(3).and_then(built::notes_of_tree),
         lock,
     })
 }

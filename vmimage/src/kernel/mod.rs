@@ -2,20 +2,26 @@
 //! exactly which packages they came from. Exact kernels leave the archive within weeks, so a series is
 //! resolved to what is whole today, and what is no longer whole is said.
 
+mod built;
 mod candidates;
 mod fetch;
+mod instrument;
 mod spec;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use built::{BuildError, DriverNotes, Recipe, missing_tools};
 pub use candidates::{Candidate, of_records};
 pub use fetch::fetch;
+pub use instrument::{Instrument, InstrumentError, Instruments};
 pub use spec::{KernelSpec, SpecError};
 
 use crate::archive::{Archive, ArchiveError, LockEntry};
 use crate::cache::CacheError;
+use crate::command::CommandError;
 use crate::fsio::{self, IoError};
+use crate::source_package::{self, SourcePackageError};
 
 /// Why there is no such kernel.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +69,15 @@ pub enum KernelError {
         /// What was looked for.
         what: &'static str,
     },
+    /// A kernel of our own could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// There are no sources to build one from.
+    #[error(transparent)]
+    Source(#[from] SourcePackageError),
+    /// A child process gave no answer.
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// The archive could not serve.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -105,6 +120,8 @@ pub struct ResolvedKernel {
 pub enum KernelSource {
     /// Packages of one family of the archive.
     Packages(Candidate),
+    /// Sources of the archive, to be built here.
+    Built(Recipe),
     /// Files brought by the user, as in [`KernelSpec::Files`].
     Files {
         /// The bzImage.
@@ -131,6 +148,8 @@ pub struct Kernel {
     pub config_sha256: Option<String>,
     /// A hash over everything above, for keys of what is built from it.
     pub identity: String,
+    /// What its driver's counters are read with, where it counts.
+    pub driver_notes: Option<DriverNotes>,
     /// What it came from.
     pub lock: Vec<LockEntry>,
 }
@@ -193,6 +212,14 @@ fn series_of(all: &[Candidate]) -> Vec<Series> {
 pub fn resolve(archive: &Archive, spec: &KernelSpec) -> Result<ResolvedKernel, KernelError> {
     if let KernelSpec::Files { bzimage, modules_dir } = spec {
         return fetch::check_files(spec, bzimage, modules_dir.as_deref());
+    }
+    if let KernelSpec::Built { series, with } = spec {
+        let series = series.map(|(major, minor)| format!("{major}.{minor}"));
+        let source = source_package::find(archive, series.as_deref())?;
+        let recipe = Recipe { source, with: with.clone() };
+        let release = recipe.release();
+        let source = KernelSource::Built(recipe);
+        return Ok(ResolvedKernel { spec: spec.clone(), release, source });
     }
     match choose(&list_candidates(archive)?, spec) {
         Err(_) if archive.refresh_after_miss()? => choose(&list_candidates(archive)?, spec),

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::instrument::{InstrumentError, Instruments};
+
 /// Which kernel is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KernelSpec {
@@ -20,20 +22,48 @@ pub enum KernelSpec {
         /// A directory as `/lib/modules/RELEASE`.
         modules_dir: Option<PathBuf>,
     },
+    /// One built here from the archive's sources: `7.3+kasan,lockdep`.
+    Built {
+        /// The series; `None` is the newest whose sources the archive has.
+        series: Option<(u32, u32)>,
+        /// What watches it.
+        with: Instruments,
+    },
 }
 
 /// A word that names no kernel.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` names no kernel: use a series (6.12), a version (6.18.5) or `newest`")]
-pub struct SpecError(pub String);
+pub enum SpecError {
+    /// No series, version or `newest`.
+    #[error(
+        "`{0}` names no kernel: use a series (6.12), a version (6.18.5), `newest`, or a series and what to build it with (7.3+kasan,lockdep)"
+    )]
+    Word(String),
+    /// A version and instruments: the archive keeps one version's sources for a series.
+    #[error(
+        "`{0}` cannot be built: name a series (7.3+kasan), whose sources the archive has in one version"
+    )]
+    ExactBuilt(String),
+    /// Instruments that do not exist.
+    #[error(transparent)]
+    Instrument(#[from] InstrumentError),
+}
 
 impl KernelSpec {
-    /// Reads `6.12`, `6.18.5` or `newest`.
+    /// Reads `6.12`, `6.18.5`, `newest` or `7.3+kasan,lockdep`.
     pub fn parse(text: &str) -> Result<KernelSpec, SpecError> {
+        if let Some((base, with)) = text.split_once('+').filter(|(base, _)| !base.is_empty()) {
+            let series = match KernelSpec::parse(base)? {
+                KernelSpec::Series(major, minor) => Some((major, minor)),
+                KernelSpec::Newest => None,
+                _ => return Err(SpecError::ExactBuilt(text.to_owned())),
+            };
+            return Ok(KernelSpec::Built { series, with: Instruments::parse(with)? });
+        }
         if text == "newest" {
             return Ok(KernelSpec::Newest);
         }
-        let bad = || SpecError(text.to_owned());
+        let bad = || SpecError::Word(text.to_owned());
         let digits = |part: &str| -> Option<u32> {
             part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok()).flatten()
         };
@@ -61,6 +91,10 @@ impl fmt::Display for KernelSpec {
             KernelSpec::Exact(major, minor, patch) => write!(f, "{major}.{minor}.{patch}"),
             KernelSpec::Newest => f.write_str("newest"),
             KernelSpec::Files { bzimage, .. } => write!(f, "{}", bzimage.display()),
+            KernelSpec::Built { series: Some((major, minor)), with } => {
+                write!(f, "{major}.{minor}+{with}")
+            }
+            KernelSpec::Built { series: None, with } => write!(f, "newest+{with}"),
         }
     }
 }
@@ -79,6 +113,19 @@ mod tests {
     fn words_that_name_a_kernel(#[case] text: &str, #[case] spec: KernelSpec) {
         assert_eq!(KernelSpec::parse(text).unwrap(), spec);
         assert_eq!(spec.to_string(), text);
+    }
+
+    #[test]
+    fn words_that_name_a_kernel_to_build() {
+        let with = Instruments::parse("kasan,lockdep").unwrap();
+        let spec = KernelSpec::parse("7.3+lockdep,kasan").unwrap();
+        assert_eq!(spec, KernelSpec::Built { series: Some((7, 3)), with });
+        assert_eq!(spec.to_string(), "7.3+kasan,lockdep");
+        assert_eq!(KernelSpec::parse("newest+gcov").unwrap().to_string(), "newest+gcov");
+        let exact = KernelSpec::parse("7.3.4+kasan").unwrap_err();
+        assert!(exact.to_string().contains("name a series"), "{exact}");
+        assert!(KernelSpec::parse("7.3+fast").unwrap_err().to_string().contains("`fast`"));
+        assert!(KernelSpec::parse("7.3+gcov+kasan").is_err());
     }
 
     #[rstest]

@@ -50,6 +50,7 @@ fn kernel(modules: &[(&str, &str)], builtin: &str) -> (tempfile::TempDir, Kernel
         config: Some("/k/config".into()),
         config_sha256: None,
         identity: String::new(),
+        driver_notes: None,
         lock: Vec::new(),
     };
     (dir, kernel)

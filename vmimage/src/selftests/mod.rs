@@ -10,6 +10,7 @@ use crate::archive::{Archive, ArchiveError, LockEntry, Record, lock_entries, ver
 use crate::cache::{CacheError, Entry, Key};
 use crate::command::CommandError;
 use crate::fsio::{At, IoError};
+use crate::source_package::{self, SourcePackage, SourcePackageError};
 
 /// Raise when the layout of a cached entry, or the way it is compiled, changes.
 const LAYOUT: &str = "selftests layout 1";
@@ -28,17 +29,9 @@ pub const METADATA_SIZE: &str = "metadata_size";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelftestsError {
-    /// No family has the source package.
-    #[error(
-        "the archive has no package {package}, which holds the kernel's selftests (it has {}): use one of these, or name an archive with --archive URI --suite S --keyring FILE",
-        if there.is_empty() { "none of any kernel".to_owned() } else { there.join(", ") }
-    )]
-    NoSource {
-        /// The package that was looked for.
-        package: String,
-        /// Source packages that are there.
-        there: Vec<String>,
-    },
+    /// There are no sources.
+    #[error(transparent)]
+    NoSource(#[from] SourcePackageError),
     /// The family of the source package lacks one that is needed to compile it.
     #[error("{family} has {source_package} but no {package} to compile its selftests with")]
     NoDevelopment {
@@ -141,20 +134,9 @@ impl Choice {
 }
 
 fn choose(archive: &Archive, series: Option<&str>) -> Result<Choice, SelftestsError> {
-    let mut found = Vec::new();
-    for family in archive.families()? {
-        let records = archive.candidates(&family, "^linux-source-[0-9.]+$")?;
-        found.extend(records.into_iter().map(|record| (family.clone(), record)));
-    }
-    let Some((family, source)) = newest(&found, series) else {
-        let mut there: Vec<String> = found.iter().map(|(_, r)| r.name.clone()).collect();
-        there.sort();
-        there.dedup();
-        let package = format!("linux-source-{}", series.unwrap_or("X.Y"));
-        return Err(SelftestsError::NoSource { package, there });
-    };
+    let SourcePackage { series, family, record: source } = source_package::find(archive, series)?;
     let beside = |package: &str, version: Option<&str>| {
-        let records = archive.records(family, &[package])?;
+        let records = archive.records(&family, &[package])?;
         let newest = records
             .into_iter()
             .filter(|r| version.is_none_or(|v| r.version == v))
@@ -166,27 +148,13 @@ fn choose(archive: &Archive, series: Option<&str>) -> Result<Choice, SelftestsEr
         })
     };
     Ok(Choice {
-        series: series_of(source).to_owned(),
-        family: family.clone(),
         // The headers of the very same source: the selftests use what the kernel got last.
         headers: beside(HEADERS, Some(&source.version))?,
         liburing: beside(LIBURING, None)?,
-        source: source.clone(),
+        series,
+        family,
+        source,
     })
-}
-
-/// The newest source package of the series, or of all.
-fn newest<'a>(found: &'a [(String, Record)], series: Option<&str>) -> Option<&'a (String, Record)> {
-    let wanted = |(_, record): &&(String, Record)| series.is_none_or(|s| series_of(record) == s);
-    // Of equals the first is taken: families are ordered from the machine's own to the newest.
-    found.iter().rev().filter(wanted).max_by(|(_, a), (_, b)| {
-        let by_series = version::compare(series_of(a), series_of(b));
-        by_series.then_with(|| version::compare(&a.version, &b.version))
-    })
-}
-
-fn series_of(record: &Record) -> &str {
-    record.name.strip_prefix("linux-source-").unwrap_or(&record.name)
 }
 
 fn of_entry(
@@ -210,56 +178,4 @@ fn of_entry(
         tests,
         lock,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn source(family: &str, series: &str, version: &str) -> (String, Record) {
-        let record = Record {
-            name: format!("linux-source-{series}"),
-            version: version.into(),
-            depends: Vec::new(),
-            size_bytes: 0,
-            installed_bytes: 0,
-            sha256: String::new(),
-        };
-        (family.into(), record)
-    }
-
-    #[test]
-    fn a_release_is_newer_than_its_candidates_and_the_machines_own_family_comes_first() {
-        let found = [
-            source("trixie", "7.3", "7.3.4-1~bpo13+1"),
-            source("trixie", "7.2", "7.2.12-1~bpo13+1"),
-            source("forky", "7.2", "7.2.12-1~bpo13+1"),
-            source("experimental", "7.3", "7.3~rc7-1~exp1"),
-            source("bookworm", "6.12", "6.12.95-1"),
-        ];
-        let chosen = |series| {
-            newest(&found, series).map(|(family, r)| format!("{family} {} {}", r.name, r.version))
-        };
-        let newest_of_all = "trixie linux-source-7.3 7.3.4-1~bpo13+1";
-        assert_eq!(chosen(None).as_deref(), Some(newest_of_all));
-        assert_eq!(chosen(Some("7.3")).as_deref(), Some(newest_of_all));
-        let equal = "trixie linux-source-7.2 7.2.12-1~bpo13+1";
-        assert_eq!(chosen(Some("7.2")).as_deref(), Some(equal));
-        assert_eq!(chosen(Some("6.9")), None);
-    }
-
-    #[test]
-    fn what_is_missing_is_said_in_one_line() {
-        let there = vec!["linux-source-7.2".to_owned(), "linux-source-7.3".to_owned()];
-        let error = SelftestsError::NoSource { package: "linux-source-6.9".into(), there };
-        let text = error.to_string();
-        assert!(
-            text.contains("linux-source-6.9") && text.contains("7.2, linux-source-7.3"),
-            "{text}"
-        );
-        let none =
-            SelftestsError::NoSource { package: "linux-source-6.9".into(), there: Vec::new() };
-        assert!(none.to_string().contains("none of any kernel"), "{none}");
-        assert!(!text.contains('\n'));
-    }
 }

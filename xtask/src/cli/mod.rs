@@ -1,9 +1,11 @@
 //! The command line of `cargo xtask`.
 
+mod compare;
 mod coverage;
 mod e2e;
 mod fuzz;
 mod gate;
+mod kernel;
 mod kselftest;
 mod machine;
 mod mutants;
@@ -14,10 +16,12 @@ mod tools;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use coverage::{CoverageArgs, CoverageOf};
+pub(crate) use compare::CompareArgs;
+pub(crate) use coverage::{CoverageArgs, CoverageOf, DriverCoverageArgs, ErrnoCoverageArgs};
 pub(crate) use e2e::{E2eArgs, SimpleArgs};
 pub(crate) use fuzz::FuzzArgs;
 pub(crate) use gate::{GateArgs, Plant};
+pub(crate) use kernel::{KernelArgs, KernelBuildArgs, KernelTask};
 pub(crate) use kselftest::{KselftestArgs, SelftestServer};
 pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
 pub(crate) use mutants::MutantsArgs;
@@ -44,6 +48,8 @@ pub(crate) enum Task {
     Kselftest(KselftestArgs),
     /// Measures our server and its peers in one machine that counts instructions instead of time.
     VmPerf(PerfArgs),
+    /// Ours beside loop, null_blk, nbd, kublk, libublk and rublk in one machine: ratios with their intervals.
+    VmCompare(CompareArgs),
     /// Renders one or many reports into one page; other commits become its history.
     Report(ReportArgs),
     /// Looks at report.html in headless Chromium: light, dark, on a desk, on a phone, printed.
@@ -64,8 +70,10 @@ pub(crate) enum Task {
     Doctor(DoctorArgs),
     /// What continuous integration runs: checks, tests, the end-to-end run, the natural canary.
     Ci(CiArgs),
-    /// What a run has reached of what there is: the driver's error paths, row by row.
+    /// What a run has reached of what there is: the driver's error paths, its lines and branches.
     Coverage(CoverageArgs),
+    /// Kernels of our own, built with what watches them: KASAN, the lock validator, branch counters.
+    Kernel(KernelArgs),
     /// Puts the `ublk` command with its manual pages and completions into one folder, for a package.
     Dist(DistArgs),
     /// Checks the rules of the tree that no compiler checks.

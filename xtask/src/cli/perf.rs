@@ -91,6 +91,9 @@ pub(crate) struct PerfArgs {
     /// Writes the numbers in the Bencher Metric Format into this file, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) export_bencher: Option<PathBuf>,
+    /// Puts the tables into this page, between its marks of `cargo xtask vm-perf`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) into: Option<PathBuf>,
     /// Another build of `ublk`, statically linked, to compare with as `other`.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) other: Option<PathBuf>,
@@ -121,7 +124,7 @@ pub(crate) enum PerfTarget {
     File,
 }
 
-fn block_bytes(text: &str) -> Result<u32, String> {
+pub(super) fn block_bytes(text: &str) -> Result<u32, String> {
     let bytes: u32 = text.parse().map_err(|error| format!("{error}"))?;
     let fits = (512..=1 << 20).contains(&bytes) && bytes.is_multiple_of(512);
     if fits { Ok(bytes) } else { Err("a block is 512 to 1048576 bytes, in steps of 512".into()) }

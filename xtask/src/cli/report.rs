@@ -12,6 +12,10 @@ pub(crate) struct ReportArgs {
     /// Where the page goes; default `report.html` beside a single input, else in this folder.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Puts the tables of a perf.json into this page of the documentation, too, between the marks of the
+    /// command that measured it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) into: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Args)]

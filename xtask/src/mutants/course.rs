@@ -87,7 +87,8 @@ fn subjects() -> impl Iterator<Item = &'static Scenario> {
 }
 
 fn is_first(mutant: &Mutant, scenario: &Scenario) -> bool {
-    let named = |filter: &&str| catalogue::matching(filter).iter().any(|s| s.id == scenario.id);
+    let named =
+        |filter: &&str| catalogue::matching(filter).first().is_some_and(|s| s.id == scenario.id);
     mutant.first.iter().any(named)
 }
 

@@ -21,7 +21,7 @@ use crate::workspace::{self, GuestPrograms};
 pub(crate) fn build() -> Result<GuestPrograms, Error> {
     let more = [(mutant::SWITCH_FILE, mutant::SWITCH)];
     let tree: &Path = &tree::copy("mutants", &edits(), &more)?;
-    workspace::build_guest_programs_of(tree, &tree::trees().join("build-mutants"))
+    workspace::build_guest_programs_of(tree, &tree::build_folder(tree))
 }
 
 fn edits() -> Vec<Edit> {

@@ -9,7 +9,8 @@ pub(crate) struct Mutant {
     pub(crate) name: &'static str,
     /// What the server does wrong, in a few words.
     pub(crate) what: &'static str,
-    /// Filters, as for `vm-e2e`, of scenarios that probably see it. All others are asked if these do not.
+    /// Filters, as for `vm-e2e`; the first scenario of each is asked first, for it probably sees the bug. All others
+    /// are asked if none of these does.
     pub(crate) first: &'static [&'static str],
     /// How it is made. Each looks whether this bug is the chosen one.
     pub(crate) edits: &'static [Edit],

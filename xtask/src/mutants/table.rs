@@ -140,7 +140,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "one-buffer-for-all-tags",
         what: "all tags of a queue have one buffer, and overwrite each other in flight",
-        first: &["data/scattered-ram", "data/fio"],
+        first: &["data/scattered-ram-4q-4096"],
         edits: &[
             behind(
                 BUFFERS,
@@ -328,7 +328,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "stride-by-queue-depth",
         what: "descriptors of queue n are mapped n times the area's length away, which the kernel takes for queue 0",
-        first: &["data/scattered-ram"],
+        first: &["data/scattered-ram-4q-4096"],
         edits: &[behind(
             DESCRIPTORS,
             "        let offset = desc_area_offset(queue, io_desc_size, page);",

@@ -1,27 +1,46 @@
-//! The peer libublk: its own null example, from the registry, built as it comes, in the cache.
-//!
-//! It never becomes a dependency of this workspace: it is fetched and built in folders of its own, with the
-//! lock file that its authors published.
+//! The peer libublk: its own examples, from the registry, built as they come, in the cache.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use super::registry::{self, cargo, run, write};
 use crate::error::Error;
 
 /// The release that is compared with.
 pub(crate) const VERSION: &str = "0.4.8";
 const STAMP: &str = "built";
 
-/// The example's statically linked binary, built unless the cache has it.
+/// The examples' programs, statically linked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Libublk {
+    /// Stores nothing.
+    pub(crate) null: PathBuf,
+    /// Serves a file.
+    pub(crate) file: PathBuf,
+    /// Serves its own memory.
+    pub(crate) ram: PathBuf,
+}
+
+impl Libublk {
+    fn in_folder(folder: &Path) -> Self {
+        let of = |name: &str| folder.join(name);
+        Self { null: of("null"), file: of("loop"), ram: of("ramdisk") }
+    }
+
+    fn is_there(&self) -> bool {
+        [&self.null, &self.file, &self.ram].iter().all(|path| path.is_file())
+    }
+}
+
+/// Builds them unless the cache has them.
 ///
 /// # Errors
 /// With what cargo said: no registry, no compiler, no libclang.
-pub(crate) fn build(cache_root: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn build(cache_root: &Path) -> Result<Libublk, Error> {
     let home = cache_root.join("peers").join(format!("libublk-{VERSION}"));
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let binary = home.join("target").join(&target).join("release/examples/null");
-    if home.join(STAMP).is_file() && binary.is_file() {
-        return Ok(binary);
+    let target = registry::target();
+    let programs = Libublk::in_folder(&home.join("target").join(&target).join("release/examples"));
+    if home.join(STAMP).is_file() && programs.is_there() {
+        return Ok(programs);
     }
     let source = home.join("source");
     if !source.is_dir() {
@@ -31,22 +50,19 @@ pub(crate) fn build(cache_root: &Path) -> Result<PathBuf, Error> {
         })?;
         own_workspace(&source.join("Cargo.toml"))?;
     }
-    let mut command = cargo(&source);
+    let mut command = registry::building(&source);
     command
-        .args(["build", "--quiet", "--release", "--example", "null", "--target", &target])
+        .args(["build", "--quiet", "--release", "--target", &target])
+        .args(["--example", "null", "--example", "loop", "--example", "ramdisk"])
         .arg("--target-dir")
-        .arg(home.join("target"))
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
-        // The best its compiler can do, so that nobody is beaten for a default.
-        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
-    run(command).map_err(|error| {
+        .arg(home.join("target"));
+    run("libublk", command).map_err(|error| {
         Error::infrastructure(format!(
             "{error}; its bindings need libclang: apt-get install libclang1"
         ))
     })?;
     write(&home.join(STAMP), VERSION)?;
-    Ok(binary)
+    Ok(programs)
 }
 
 /// Where cargo has put the sources of the release.
@@ -62,7 +78,7 @@ fn fetch(folder: &Path) -> Result<PathBuf, Error> {
     write(&folder.join("src/lib.rs"), "")?;
     let mut command = cargo(folder);
     command.args(["metadata", "--format-version", "1", "--quiet"]);
-    let text = run(command)?;
+    let text = run("libublk", command)?;
     let metadata: serde_json::Value = serde_json::from_str(&text).map_err(Error::infrastructure)?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let manifest = packages
@@ -79,32 +95,6 @@ fn own_workspace(manifest: &Path) -> Result<(), Error> {
     let text = std::fs::read_to_string(manifest)
         .map_err(|error| Error::infrastructure(format!("{}: {error}", manifest.display())))?;
     write(manifest, &format!("{text}\n[workspace]\n"))
-}
-
-fn cargo(folder: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(folder)
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_TARGET_DIR");
-    command
-}
-
-fn run(mut command: Command) -> Result<String, Error> {
-    let output = command
-        .output()
-        .map_err(|error| Error::infrastructure(format!("failed to start cargo: {error}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason");
-    Err(Error::infrastructure(format!("libublk cannot be built: {}", last.trim())))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    std::fs::write(path, text)
-        .map_err(|error| Error::infrastructure(format!("cannot write {}: {error}", path.display())))
 }
 
 fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -56,6 +56,8 @@ impl Bench<'_> {
             memory_mib: self.memory_mib,
             run_dir,
         };
+        // Before the run: what is measured was built of the tree as it is now, whatever is done to it meanwhile.
+        let header = self.header(extent.seed, started_at_unix_ms);
         let mut said = machine.run(&plan, self.progress)?;
         let host_benches = match self.benches.map(benches::on_host) {
             Some(Ok(found)) => found,
@@ -68,7 +70,7 @@ impl Bench<'_> {
         self.progress.clear();
         let load = load_before.zip(environment::load());
         Ok(fold(&PerfInput {
-            run: &self.header(extent.seed, started_at_unix_ms),
+            run: &header,
             kernel: &self.ready.header,
             clock: self.clock.as_str(),
             cpus: u32::from(self.cpus),

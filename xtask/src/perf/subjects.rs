@@ -12,25 +12,25 @@ use crate::cli::PerfTarget;
 
 /// Tags of every device, so that QD 128 fits.
 pub(crate) const DEPTH: u16 = 128;
-const ID: u32 = 1;
+pub(crate) const ID: u32 = 1;
 
 /// Not `/bin/ublk`, which is built for a short wait instead of speed.
-const UBLK: &str = "/opt/perf/ublk";
+pub(crate) const UBLK: &str = "/opt/perf/ublk";
 const UBLK_OTHER: &str = "/opt/perf/ublk-other";
 const UBLK_BASE: &str = "/opt/perf/ublk-base";
-const KUBLK: &str = "/opt/perf/kublk";
+pub(crate) const KUBLK: &str = "/opt/perf/kublk";
 const LIBUBLK: &str = "/opt/perf/libublk-null";
 
 /// What a program calls when it allocates.
-const ALLOCATORS: &[&str] =
+pub(crate) const ALLOCATORS: &[&str] =
     &["malloc", "calloc", "realloc", "memalign", "posix_memalign", "aligned_alloc"];
 
 /// Bits of `UBLK_F_*`.
 const ZERO_COPY: u64 = 1;
 const NEED_GET_DATA: u64 = 1 << 2;
-const USER_COPY: u64 = 1 << 7;
-const AUTO_BUF_REG: u64 = 1 << 11;
-const BATCH_IO: u64 = 1 << 15;
+pub(crate) const USER_COPY: u64 = 1 << 7;
+pub(crate) const AUTO_BUF_REG: u64 = 1 << 11;
+pub(crate) const BATCH_IO: u64 = 1 << 15;
 
 /// One data mode, and how each server is asked for it; none where it cannot do it.
 struct Mode {
@@ -178,8 +178,10 @@ pub(crate) fn all(programs: &Programs, targets: &[PerfTarget], queues: u16) -> V
         mode: "file in tmpfs".into(),
         role: Role::Limit,
         features: 0,
-        launch: Launch::Loop { len_bytes: 256 << 20 },
+        launch: Launch::Loop { len_bytes: 256 << 20, direct: false },
         device: "/dev/loop0".into(),
+        target: None,
+        proof: None,
     });
     subjects.push(Subject {
         name: "null_blk".into(),
@@ -192,8 +194,11 @@ pub(crate) fn all(programs: &Programs, targets: &[PerfTarget], queues: u16) -> V
                 "nr_devices=1 queue_mode=2 irqmode=0 bs=512 gb=1 submit_queues={queues} \
                  hw_queue_depth={DEPTH}"
             ),
+            settings: Vec::new(),
         },
         device: "/dev/nullb0".into(),
+        target: None,
+        proof: None,
     });
     subjects
 }
@@ -222,6 +227,8 @@ fn server(
         features: mode.features,
         launch,
         device: format!("/dev/ublkb{ID}"),
+        target: None,
+        proof: None,
     }
 }
 

@@ -4,9 +4,10 @@
 
 use maud::{Markup, html};
 
-use crate::perf::{Cell, CellResult, Operation, Role, SubjectResult};
+use crate::perf::{BLOCK_BYTES, Cell, CellResult, Operation, Role, SubjectResult};
 
 use super::super::clean::line;
+use super::super::units;
 use super::chart::{Scale, px, tick, ticks};
 use super::panel::{Common, Panel, series};
 
@@ -83,15 +84,20 @@ fn bar(
     }
 }
 
-/// `read 32`, `read 32 \u{d7} 4`.
+/// `read 32`, `read 64 KiB 32`, `read 32 \u{d7} 4`: what, how long unless 4 KiB, how many in flight, how many
+/// jobs.
 pub(super) fn label(cell: Cell) -> String {
     let operation = match cell.operation {
         Operation::Read => "read",
         Operation::Write => "write",
     };
+    let length = match cell.block_bytes {
+        BLOCK_BYTES => String::new(),
+        bytes => format!(" {}", units::bytes(u64::from(bytes))),
+    };
     match cell.jobs {
-        0 | 1 => format!("{operation} {}", cell.depth),
-        jobs => format!("{operation} {} \u{d7} {jobs}", cell.depth),
+        0 | 1 => format!("{operation}{length} {}", cell.depth),
+        jobs => format!("{operation}{length} {} \u{d7} {jobs}", cell.depth),
     }
 }
 

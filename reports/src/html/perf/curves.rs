@@ -62,7 +62,12 @@ pub(super) fn figure(common: &Common<'_>, panel: &Panel<'_>, operation: Operatio
 }
 
 fn curve<'a>(common: &Common<'_>, subject: &'a SubjectResult, operation: Operation) -> Curve<'a> {
-    let own = subject.cells.iter().filter(|cell| cell.cell.operation == operation);
+    // One length only: those of different lengths are no curve. The shortest is the server's own cost.
+    let shortest = subject.cells.iter().map(|cell| cell.cell.block_bytes).min();
+    let own = subject
+        .cells
+        .iter()
+        .filter(|cell| cell.cell.operation == operation && Some(cell.cell.block_bytes) == shortest);
     let mut points: Vec<(u16, f64)> = own.map(|cell| (cell.cell.depth, cell.median_iops)).collect();
     points.retain(|(_, iops)| iops.is_finite());
     points.sort_by_key(|(depth, _)| *depth);

@@ -51,7 +51,7 @@ pub(super) fn over_commits(perfs: &Timeline<'_, PerfReport>) -> Markup {
     let alike: Vec<&Chosen<'_, PerfReport>> = perfs.all.iter().filter(same).collect();
     let other = perfs.all.len() - alike.len();
     let ours = newest.report.subjects.iter().filter(|subject| subject.role == Role::Ours);
-    let drawings: Vec<Markup> = ours.filter_map(|subject| figure(&alike, &subject.mode)).collect();
+    let drawings: Vec<Markup> = ours.filter_map(|subject| figure(&alike, subject)).collect();
     html! {
         h3 #performance-history { "Over commits" span .tally { (units::things(alike.len() as u64, "report")) } }
         p .dim {
@@ -73,8 +73,12 @@ pub(super) fn over_commits(perfs: &Timeline<'_, PerfReport>) -> Markup {
     }
 }
 
-fn ours<'a>(report: &'a PerfReport, mode: &str) -> Option<&'a SubjectResult> {
-    report.subjects.iter().find(|s| s.role == Role::Ours && s.mode == mode)
+/// The same server in the same mode; `ublk-file` is another than `ublk`.
+fn same_of<'a>(report: &'a PerfReport, subject: &SubjectResult) -> Option<&'a SubjectResult> {
+    let same = |other: &&SubjectResult| {
+        other.role == Role::Ours && other.name == subject.name && other.mode == subject.mode
+    };
+    report.subjects.iter().find(same)
 }
 
 /// What is compared of a cell.
@@ -84,10 +88,10 @@ fn value(report: &PerfReport, cell: &CellResult) -> Option<f64> {
     value.filter(|value| value.is_finite() && *value > 0.0)
 }
 
-fn courses(alike: &[&Chosen<'_, PerfReport>], mode: &str) -> Vec<Course> {
+fn courses(alike: &[&Chosen<'_, PerfReport>], subject: &SubjectResult) -> Vec<Course> {
     let mut by_cell: BTreeMap<Cell, Vec<(usize, f64)>> = BTreeMap::new();
     for (index, chosen) in alike.iter().enumerate() {
-        let cells = ours(chosen.report, mode).map(|subject| subject.cells.as_slice());
+        let cells = same_of(chosen.report, subject).map(|subject| subject.cells.as_slice());
         for cell in cells.unwrap_or_default() {
             if let Some(value) = value(chosen.report, cell) {
                 by_cell.entry(cell.cell).or_default().push((index, value));
@@ -110,8 +114,9 @@ fn courses(alike: &[&Chosen<'_, PerfReport>], mode: &str) -> Vec<Course> {
         .collect()
 }
 
-fn figure(alike: &[&Chosen<'_, PerfReport>], mode: &str) -> Option<Markup> {
-    let courses = courses(alike, mode);
+fn figure(alike: &[&Chosen<'_, PerfReport>], subject: &SubjectResult) -> Option<Markup> {
+    let courses = courses(alike, subject);
+    let mode = mode(subject);
     let points = || courses.iter().flat_map(|course| &course.points);
     let (first, last) = (points().map(|p| p.0).min()?, points().map(|p| p.0).max()?);
     let (low, high) = points().fold((-PERCENT_MIN, PERCENT_MIN), |(low, high), (_, percent)| {
@@ -121,8 +126,8 @@ fn figure(alike: &[&Chosen<'_, PerfReport>], mode: &str) -> Option<Markup> {
     let x = Scale::new((first as f64, last as f64), (LEFT + 10.0, WIDTH - RIGHT));
     Some(html! {
         figure .drawing {
-            figcaption { strong { (line(mode)) } }
-            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(summary(mode, &courses)) {
+            figcaption { strong { (line(&mode)) } }
+            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(summary(&mode, &courses)) {
                 @for value in ticks(low, high, 5) {
                     @let zero = value.abs() < 1e-9;
                     line .grid.rest[zero] x1=(px(LEFT)) x2=(px(WIDTH - RIGHT)) y1=(px(y.at(value))) y2=(px(y.at(value))) {}
@@ -200,22 +205,31 @@ fn table(alike: &[&Chosen<'_, PerfReport>]) -> Markup {
     }
 }
 
-fn table_of_mode(alike: &[&Chosen<'_, PerfReport>], mode: &SubjectResult) -> Markup {
+/// The mode alone where it is `ublk` with its null target, as it nearly always is.
+fn mode(subject: &SubjectResult) -> String {
+    match subject.name.as_str() {
+        "ublk" => subject.mode.clone(),
+        name => format!("{name} {}", subject.mode),
+    }
+}
+
+fn table_of_mode(alike: &[&Chosen<'_, PerfReport>], subject: &SubjectResult) -> Markup {
+    let mode = mode(subject);
     html! {
-        div .scroll tabindex="0" role="region" aria-label={ "Numbers over commits, mode " (line(&mode.mode)) } {
+        div .scroll tabindex="0" role="region" aria-label={ "Numbers over commits, mode " (line(&mode)) } {
             table .grid {
-                caption { (line(&mode.mode)) ", thousand I/Os per second" }
+                caption { (line(&mode)) ", thousand I/Os per second" }
                 thead { tr {
                     th scope="col" { "Commit" } th scope="col" { "Measured" }
-                    @for cell in &mode.cells { th .n scope="col" { (label(cell.cell)) } }
+                    @for cell in &subject.cells { th .n scope="col" { (label(cell.cell)) } }
                 } }
                 tbody { @for chosen in alike.iter().rev() {
-                    @if let Some(subject) = ours(chosen.report, &mode.mode) {
+                    @if let Some(found) = same_of(chosen.report, subject) {
                         tr {
                             th scope="row" { code { (commit(chosen.report, 10)) } }
                             td { (units::moment(chosen.report.run.started_at_unix_ms)) }
-                            @for wanted in &mode.cells {
-                                td .n { @match subject.cells.iter().find(|cell| cell.cell == wanted.cell) {
+                            @for wanted in &subject.cells {
+                                td .n { @match found.cells.iter().find(|cell| cell.cell == wanted.cell) {
                                     Some(cell) => (format!("{:.1}", cell.median_iops / 1000.0)),
                                     None => span .dim { "\u{2013}" },
                                 } }

@@ -5,9 +5,14 @@
 //! below, for whoever cannot see it or does not believe it.
 
 mod bars;
+mod benches;
 mod chart;
+mod compared;
+mod counts;
 mod curves;
+mod frame;
 mod history;
+mod lives;
 mod panel;
 mod tables;
 
@@ -54,7 +59,7 @@ fn one(chosen: &Chosen<'_, PerfReport>, introduced: bool) -> Markup {
                 p .plain { (line(error)) }
             }
         }
-        (panel::all(report))
+        @if report.comparisons.is_empty() { (panel::all(report)) } @else { (compared::drawings(report)) }
         (tables::all(report))
     }
 }
@@ -64,6 +69,9 @@ pub(super) fn sentence(report: &PerfReport) -> String {
     if !report.errors.is_empty() {
         let wrong = units::things(report.errors.len() as u64, "thing");
         return format!("{wrong} went wrong, so what is here is not the whole comparison.");
+    }
+    if !report.comparisons.is_empty() {
+        return against(report);
     }
     let ours = report.subjects.iter().filter(|subject| subject.role == Role::Ours);
     let mut ratios: Vec<f64> = ours.flat_map(|s| s.cells.iter().filter_map(|c| c.ratio)).collect();
@@ -78,6 +86,24 @@ pub(super) fn sentence(report: &PerfReport) -> String {
     let all = ratios.len();
     format!(
         "At least as many I/Os per second as {reference} in {ahead} of {all} cells; the ratio is {least:.2} to {most:.2}."
+    )
+}
+
+/// The same of a comparison: against how many others ours is ahead, taken over all cells.
+fn against(report: &PerfReport) -> String {
+    let subjects = report.comparisons.iter().flat_map(|comparison| &comparison.subjects);
+    let served = subjects.filter(|subject| subject.role != Role::Limit);
+    let overall: Vec<_> = served.filter_map(|subject| subject.overall.as_ref()).collect();
+    if overall.is_empty() {
+        return "No other server was measured, so there is nothing to compare with.".to_owned();
+    }
+    let ahead = overall.iter().filter(|overall| overall.interval.low > 1.0).count();
+    let behind = overall.iter().filter(|overall| overall.interval.high < 1.0).count();
+    let servers = units::count(overall.len() as u64);
+    let least = overall.iter().map(|overall| overall.ratio).fold(f64::MAX, f64::min);
+    let most = overall.iter().map(|overall| overall.ratio).fold(0.0, f64::max);
+    format!(
+        "Of {servers} servers and modes of others ours does more I/Os than {ahead} and fewer than {behind}, over all cells; {least:.2} to {most:.2} times as many."
     )
 }
 
