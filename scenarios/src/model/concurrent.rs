@@ -19,6 +19,7 @@ use super::sequences::{PATIENCE, announce, empty};
 use super::step::{Step, numbered};
 use super::world::World;
 use crate::context::{Context, Stop, errno};
+use crate::rig::ENODEV;
 
 /// Steps before the two actors begin.
 const PREFIX: std::ops::RangeInclusive<usize> = 4..=14;
@@ -40,6 +41,7 @@ pub(super) struct Way {
 /// before.
 pub(super) fn ways(world: &World, steps: &[Step]) -> Option<Vec<Way>> {
     let mut all = Vec::new();
+    let had_disk = world.device(0).is_some_and(super::device::Device::has_disk);
     for order in permutations(steps.len()) {
         let mut state = world.clone();
         let mut way = Way {
@@ -53,12 +55,26 @@ pub(super) fn ways(world: &World, steps: &[Step]) -> Option<Vec<Way>> {
             if state.forbids(step).is_some() {
                 return None;
             }
+            // A command that has found the device before another one deletes it goes on with what it found: a second
+            // DEL_DEV then has nothing to do; of the rest the model does not say.
+            let vanished = state.device(0).is_none() && world.device(0).is_some();
+            let deletes = matches!(step, Step::Del { .. } | Step::DelAsync { .. });
+            if vanished && !deletes {
+                return None;
+            }
             let effects = state.apply(step);
             if !effects.reads.is_empty() {
                 return None;
             }
             match effects.answer {
-                Answer::Results { allowed, .. } => way.results[place] = Some(allowed),
+                Answer::Results { mut allowed, .. } => {
+                    // TRY_STOP_DEV looks for the disk before it has the device's mutex: it may find one that goes then.
+                    let try_stop = matches!(step, Step::TryStop { .. }) && had_disk;
+                    if allowed == [-ENODEV] && (try_stop || vanished) {
+                        allowed.push(0);
+                    }
+                    way.results[place] = Some(allowed);
+                }
                 Answer::Blocks { slot, .. } => way.slots[place] = Some(slot),
                 _ => return None,
             }

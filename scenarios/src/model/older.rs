@@ -3,7 +3,7 @@
 //! A device that is `spent` there may be looked at and deleted. Reasons were read from the drivers' sources
 //! (`state-machine.md`, section 12) and from docs/kernel-facts.md.
 
-use super::device::{Device, State, Tag};
+use super::device::{Device, State, Tag, Waiting, Waits};
 use super::profile::Profile;
 use super::step::Step;
 
@@ -18,6 +18,13 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
     }
     if matches!(step, Step::Quiesce { .. }) && device.has_disk() && device.state != State::Live {
         return Some("QUIESCE_DEV takes the new server's tags back, and a request then meets one");
+    }
+    let waits = |waiting: &Waiting| matches!(waiting.what, Waits::Start(_));
+    if matches!(step, Step::SetParams { valid: false, .. })
+        && !profile.update_size_checks
+        && device.waiting.iter().any(waits)
+    {
+        return Some("what is left of the parameters was not looked up before 7.0");
     }
     if device.spent && begins(step) {
         return Some("the round is not begun anew before 7.3: START_DEV would use dead commands");

@@ -171,3 +171,19 @@ fn older_series_answer_and_are_spared() {
     world.apply(&Step::Stop { dev: DEV });
     assert!(world.forbids(&Step::Start { dev: DEV, server: 0 }).is_some());
 }
+
+#[test]
+fn parameters_that_are_refused_while_start_waits_leave_no_size() {
+    let started = world(
+        Recovery::None,
+        &[
+            LIVE[0],
+            LIVE[3],
+            LIVE[1],
+            Step::SetParams { dev: DEV, valid: false },
+            Step::FetchAll { dev: DEV },
+        ],
+    );
+    let device = started.device(DEV).unwrap();
+    assert_eq!((device.state, device.mib), (State::Live, 0));
+}

@@ -265,11 +265,9 @@ fn set_params(device: &mut Device, valid: bool) -> i32 {
         return -EACCES;
     }
     device.params = valid;
-    if valid {
-        device.mib = super::device::DEFAULT_MIB;
-        return 0;
-    }
-    -EINVAL
+    // Refused ones wipe what was stored; a START_DEV that waits has taken its limits, and finds no size.
+    device.mib = if valid { super::device::DEFAULT_MIB } else { 0 };
+    if valid { 0 } else { -EINVAL }
 }
 
 fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {
