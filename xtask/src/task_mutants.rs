@@ -7,22 +7,22 @@ use reports::report::{ExitCode, Status};
 
 use crate::cli::MutantsArgs;
 use crate::error::Error;
-use crate::mutants::{self, Course, Fate, MUTANTS, Matrix};
+use crate::mutants::{self, Course, Fate, Matrix};
 use crate::prepare::Workshop;
 use crate::progress::Terminal;
 use crate::{environment, interrupt, workspace};
 
 pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, Error> {
-    let known = |name: &String| MUTANTS.iter().any(|mutant| mutant.name == name);
+    let known = |name: &String| mutants::all().any(|mutant| mutant.name == name);
     if let Some(name) = args.only.iter().find(|name| !known(name)) {
         let message = format!("there is no mutant `{name}`; `mutants --list` shows them");
         return Err(Error::usage(message));
     }
     if args.list {
-        for mutant in MUTANTS {
+        for mutant in mutants::all() {
             anstream::println!("{:<32} {}", mutant.name, mutant.what);
         }
-        anstream::println!("{} mutants", MUTANTS.len());
+        anstream::println!("{} mutants", mutants::all().count());
         return Ok(ExitCode::Passed);
     }
     let progress = Arc::new(Terminal::new());
@@ -45,7 +45,7 @@ fn matrix(mut course: Course<'_>) -> Result<ExitCode, Error> {
     let args = course.args;
     let (commit, dirty) = workspace::commit();
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
-    let chosen: Vec<_> = MUTANTS.iter().filter(|mutant| wanted(mutant.name)).collect();
+    let chosen: Vec<_> = mutants::all().filter(|mutant| wanted(mutant.name)).collect();
     let mut rows = Vec::new();
     for (number, mutant) in (1..).zip(&chosen) {
         if interrupt::requested() {

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode, Error> {
     let peers = Peers::gather(&mut workshop, &args.measure.sources, &progress)?;
     workshop.add_guest_files(peers.guest_files());
     workshop.add_modules(MODULES);
-    let contenders = chosen(contenders::all(&peers, &args.targets), args)?;
+    let contenders = chosen(&contenders::all(&peers, &args.targets), args)?;
     let ready = workshop.kernel(&args.kernel)?;
     let bench = Bench {
         emulator: &emulator,
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode, Error> {
 }
 
 /// Everybody who is meant, and of each of their targets the one that all are compared with.
-fn chosen(all: Vec<Contender>, args: &CompareArgs) -> Result<Vec<Contender>, Error> {
+fn chosen(all: &[Contender], args: &CompareArgs) -> Result<Vec<Contender>, Error> {
     let subjects: Vec<_> = all.iter().map(|contender| &contender.subject).collect();
     choice::check(&subjects, &args.filters, &args.modes)?;
     let meant =

@@ -2,13 +2,15 @@
 //! for a good one.
 
 mod course;
+mod life;
 mod matrix;
+mod modes;
 mod mutant;
-mod table;
+mod requests;
 
 pub(crate) use course::Course;
 pub(crate) use matrix::{Fate, Matrix};
-pub(crate) use table::MUTANTS;
+pub(crate) use mutant::Mutant;
 
 use std::path::Path;
 
@@ -16,6 +18,11 @@ use crate::edit::Edit;
 use crate::error::Error;
 use crate::tree;
 use crate::workspace::{self, GuestPrograms};
+
+/// All of them, in the order of the matrix.
+pub(crate) fn all() -> impl Iterator<Item = &'static Mutant> {
+    [requests::REQUESTS, modes::MODES, life::LIFE].into_iter().flatten()
+}
 
 /// The guest's programs of a copy of this tree that has every bug in it, each behind the one switch.
 pub(crate) fn build() -> Result<GuestPrograms, Error> {
@@ -25,7 +32,7 @@ pub(crate) fn build() -> Result<GuestPrograms, Error> {
 }
 
 fn edits() -> Vec<Edit> {
-    let planted = MUTANTS.iter().flat_map(|mutant| mutant.edits);
+    let planted = all().flat_map(|mutant| mutant.edits);
     std::iter::once(&mutant::SWITCH_EDIT).chain(planted).copied().collect()
 }
 
@@ -47,9 +54,9 @@ mod tests {
 
     #[test]
     fn names_are_told_apart_and_asked_for_by_their_own_edits() {
-        let names: BTreeSet<_> = MUTANTS.iter().map(|mutant| mutant.name).collect();
-        assert_eq!(names.len(), MUTANTS.len());
-        for mutant in MUTANTS {
+        let names: BTreeSet<_> = all().map(|mutant| mutant.name).collect();
+        assert_eq!(names.len(), all().count());
+        for mutant in all() {
             let asked = |edit: &Edit| format!("{:?}", edit.put).contains(mutant.name);
             assert!(mutant.edits.iter().any(asked), "{} asks for another name", mutant.name);
         }
@@ -57,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_scenarios_that_are_asked_first_exist() {
-        for mutant in MUTANTS {
+        for mutant in all() {
             for filter in mutant.first {
                 let found = scenarios::catalogue::matching(filter);
                 assert!(!found.is_empty(), "{}: nothing matches {filter}", mutant.name);
