@@ -26,6 +26,9 @@ pub struct Plan {
     pub scenarios: Vec<PlannedScenario>,
     /// What else the agent switches on.
     pub debug: DebugOptions,
+    /// Handed to each scenario's process: what the model's scenarios are asked to do. Not read by anybody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_input: Option<String>,
 }
 
 /// One scenario of a [`Plan`].

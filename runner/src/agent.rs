@@ -218,6 +218,7 @@ mod tests {
                 expect: reports::plan::Expectation::Pass,
             }],
             debug: reports::plan::DebugOptions::default(),
+            model_input: None,
         };
         assert!(refusal(&plan).unwrap().contains("no/such"));
         let other = Plan { protocol_version: 99, ..plan };

@@ -74,6 +74,9 @@ fn spawn(plan: &Plan, scenario: &PlannedScenario) -> std::io::Result<Child> {
     if plan.debug.sqe_dump {
         command.env("UBLK_SQE_DUMP", crate::debug::SQE_DUMP);
     }
+    if let Some(input) = &plan.model_input {
+        command.env(scenarios::model::INPUT_VARIABLE, input);
+    }
     if let Some(mutant) = &plan.debug.mutant {
         command.env("UBLK_MUTANT", mutant);
     }

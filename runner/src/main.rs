@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             let name = arguments.get(1).map_or("", String::as_str);
             scenarios::mutant::process::main(name, Hooks { segfault: crash::segfault })
         }
+        Some("model-server") => scenarios::model::server_main(),
         Some("mapper") => scenarios::startup::mapper(&arguments[1..]),
         Some("successor") => scenarios::recovery::successor(&arguments[1..]),
         _ if std::process::id() == 1 => init::main(),

@@ -17,6 +17,7 @@ pub mod errno;
 pub mod kernel;
 pub mod kselftest;
 pub mod lifecycle;
+pub mod model;
 pub mod modes;
 pub mod mutant;
 pub mod oracle;

@@ -11,6 +11,7 @@ mod driver;
 mod edit;
 mod environment;
 mod error;
+mod fuzz;
 mod gate;
 mod interrupt;
 mod mutants;
@@ -32,12 +33,14 @@ mod task_gate;
 mod task_kernel;
 mod task_kselftest;
 mod task_mutants;
+mod task_replay;
 mod task_report;
 mod task_report_shots;
 mod task_tidy;
 mod task_vm_compare;
 mod task_vm_debug;
 mod task_vm_e2e;
+mod task_vm_fuzz;
 mod task_vm_perf;
 mod task_vm_shell;
 mod tree;
@@ -58,6 +61,8 @@ fn main() -> std::process::ExitCode {
         Task::Report(args) => task_report::run(&args),
         Task::ReportShots(args) => task_report_shots::run(&args),
         Task::Gate(args) => task_gate::run(&args),
+        Task::VmFuzz(args) => task_vm_fuzz::run(&args),
+        Task::Replay(args) => task_replay::run(&args),
         Task::Mutants(args) => task_mutants::run(&args),
         Task::VmShell(args) => task_vm_shell::run(&args),
         Task::VmDebug(args) => task_vm_debug::run(&args),

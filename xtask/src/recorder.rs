@@ -105,6 +105,7 @@ mod tests {
             budgets: reports::budget::Budgets::scaled(1),
             scenarios: Vec::new(),
             debug: reports::plan::DebugOptions::default(),
+            model_input: None,
         };
         assert_eq!(recorder.begin_boot(0, 0, &plan), 0);
         assert_eq!(recorder.begin_boot(1, 0, &plan), 0);

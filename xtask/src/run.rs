@@ -30,6 +30,8 @@ pub(crate) struct Request<'a> {
     pub(crate) selftests: &'a [Selftest],
     pub(crate) seed: Option<u64>,
     pub(crate) debug: DebugOptions,
+    /// For the model's scenarios: `scenarios::model::Input` as JSON.
+    pub(crate) model_input: Option<String>,
     pub(crate) output: Option<&'a Path>,
     /// Machines at once; none chooses by the host's CPUs and free memory.
     pub(crate) jobs: Option<usize>,
@@ -81,6 +83,7 @@ pub(crate) fn run_in(
         emulator: &emulator,
         machine: request.machine,
         debug: &request.debug,
+        model_input: request.model_input.as_deref(),
         seed,
         folder: &folder,
         recorder: &recorder,

@@ -99,6 +99,7 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
         selftests: &[],
         seed: None,
         debug: DebugOptions::default(),
+        model_input: None,
         output: None,
         jobs: None,
         until_red: false,

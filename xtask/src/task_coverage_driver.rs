@@ -28,6 +28,7 @@ pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
         scenarios,
         selftests: &[],
         seed: args.seed,
+        model_input: None,
         debug: DebugOptions { driver_counters: true, ..DebugOptions::default() },
         output: args.output.as_deref(),
         jobs: args.jobs,

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &KselftestArgs) -> Result<ExitCode, Error> {
         selftests: &tests,
         seed: None,
         debug: DebugOptions::default(),
+        model_input: None,
         output: args.output.as_deref(),
         jobs: Some(1),
         until_red: false,

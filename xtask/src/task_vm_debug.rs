@@ -24,6 +24,7 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
         scenarios: vec![scenario],
         selftests: &[],
         seed: args.seed,
+        model_input: None,
         debug: DebugOptions {
             dynamic_debug: true,
             function_trace: true,

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,6 +131,13 @@ impl RawRing {
         if self.shape.sqpoll_idle_ms.is_none() && self.ring.is_submitted() {
             self.files.clear();
         }
+    }
+}
+
+/// Readable while there are completions, for a wait on several things at once.
+impl AsFd for RawRing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
     }
 }
 

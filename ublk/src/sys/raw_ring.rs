@@ -4,6 +4,7 @@
 //! completion overflow are handled in one place. Pushing is `unsafe` here, and made safe by what the callers put in.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use io_uring::types::{SubmitArgs, Timespec};
@@ -221,6 +222,14 @@ impl Ring {
     }
 }
 
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let descriptor = each!(self, ring => ring.as_raw_fd());
+        // SAFETY: the ring owns the descriptor and is borrowed for as long as the result.
+        unsafe { BorrowedFd::borrow_raw(descriptor) }
+    }
+}
+
 impl std::fmt::Debug for Ring {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let entry_bytes = match self {
@@ -233,11 +242,9 @@ impl std::fmt::Debug for Ring {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::os::fd::AsRawFd;
-
     use super::*;
     use crate::sys::arena::Arena;
+    use std::io::Write;
 
     /// `IORING_OP_READ`.
     const OP_READ: u8 = 22;

@@ -3,12 +3,14 @@
 mod compare;
 mod coverage;
 mod e2e;
+mod fuzz;
 mod gate;
 mod kernel;
 mod kselftest;
 mod machine;
 mod mutants;
 mod perf;
+mod replay;
 mod report;
 mod tools;
 
@@ -17,12 +19,14 @@ use clap::{Parser, Subcommand};
 pub(crate) use compare::CompareArgs;
 pub(crate) use coverage::{CoverageArgs, CoverageOf, DriverCoverageArgs, ErrnoCoverageArgs};
 pub(crate) use e2e::{E2eArgs, SimpleArgs};
+pub(crate) use fuzz::FuzzArgs;
 pub(crate) use gate::{GateArgs, Plant};
 pub(crate) use kernel::{KernelArgs, KernelBuildArgs, KernelTask};
 pub(crate) use kselftest::{KselftestArgs, SelftestServer};
 pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
 pub(crate) use mutants::MutantsArgs;
 pub(crate) use perf::{MeasureArgs, PerfArgs, PerfClock, PerfTarget};
+pub(crate) use replay::ReplayArgs;
 pub(crate) use report::{ReportArgs, ReportShotsArgs};
 pub(crate) use tools::{CiArgs, DebugArgs, DistArgs, DoctorArgs, ShellArgs};
 
@@ -52,6 +56,10 @@ pub(crate) enum Task {
     ReportShots(ReportShotsArgs),
     /// Says whether this tree is slower than a baseline: better or equal, regressed, or inconclusive.
     Gate(GateArgs),
+    /// Random and exhaustive sequences of commands against the driver's model, with fresh seeds, for as long as is asked.
+    VmFuzz(FuzzArgs),
+    /// Runs a failing case's file again, and says how reliably it fails.
+    Replay(ReplayArgs),
     /// Puts servers with one deliberate bug each under the suite, which has to see every one.
     Mutants(MutantsArgs),
     /// A shell in the same guest. `exit` or Ctrl-A X leaves it.

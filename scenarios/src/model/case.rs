@@ -1,0 +1,122 @@
+//! One case: a sequence is done on the kernel from an empty world to an empty world.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::lab::{Lab, Trouble};
+use super::step::{Step, numbered};
+use super::world::World;
+use crate::context::Stop;
+
+/// How long the end of a case is watched for answers that should not come.
+const QUIET: Duration = Duration::from_millis(4);
+
+/// Where model and kernel parted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Steps that were done; the last one is where it showed.
+    pub steps: Vec<Step>,
+    /// Steps of the clean-up that followed, where it showed only there.
+    pub cleanup: Vec<Step>,
+    /// What the model says.
+    pub expected: String,
+    /// What the kernel did.
+    pub observed: String,
+}
+
+impl Difference {
+    /// For people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = numbered(&self.steps);
+        if !self.cleanup.is_empty() {
+            text.push_str("     then, cleaning up:\n");
+            text.push_str(&numbered(&self.cleanup));
+        }
+        format!("{text}expected: {}\nobserved: {}\n", self.expected, self.observed)
+    }
+}
+
+/// Runs `steps`, leaving out those that `world` forbids when it comes to them. A difference is swept away.
+pub(super) fn run(
+    lab: &mut Lab,
+    world: &World,
+    steps: &[Step],
+) -> Result<Option<Difference>, Stop> {
+    let mut state = world.clone();
+    let mut done = Vec::new();
+    let mut cleanup = Vec::new();
+    let result = all(lab, &mut state, steps, &mut done, &mut cleanup);
+    match result {
+        Ok(()) => Ok(None),
+        Err(Trouble::Broken(stop)) => {
+            // A server that does not reply is the kernel's doing as a rule.
+            let difference = Difference {
+                steps: done,
+                cleanup,
+                expected: "the test goes on".into(),
+                observed: stop.to_string(),
+            };
+            lab.sweep(world)?;
+            Ok(Some(difference))
+        }
+        Err(Trouble::Differs { expected, observed }) => {
+            lab.sweep(world)?;
+            Ok(Some(Difference { steps: done, cleanup, expected, observed }))
+        }
+    }
+}
+
+fn all(
+    lab: &mut Lab,
+    world: &mut World,
+    steps: &[Step],
+    done: &mut Vec<Step>,
+    cleanup: &mut Vec<Step>,
+) -> Result<(), Trouble> {
+    for step in steps {
+        if lab.bold || world.forbids(step).is_none() {
+            done.push(*step);
+            lab.step(world, step)?;
+        }
+    }
+    lab.watch(world, QUIET)?;
+    clean(lab, world, cleanup)
+}
+
+/// Takes everything down, step by step, as the model says it goes.
+pub(super) fn clean(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<(), Trouble> {
+    // Twice: with many commands held back the first time round only makes room.
+    for _ in 0..2 {
+        delete_all(lab, world, done)?;
+        lab.interrupt(world)?;
+    }
+    match world.devices.iter().position(Option::is_some) {
+        None => Ok(()),
+        Some(dev) => Err(Trouble::Differs {
+            expected: "no device is left".into(),
+            observed: format!("the model keeps device {dev}: {:?}", world.devices[dev]),
+        }),
+    }
+}
+
+fn delete_all(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<(), Trouble> {
+    let devices = u8::try_from(world.devices.len()).unwrap_or(u8::MAX);
+    for dev in 0..devices {
+        let opener = world.device(dev).and_then(|device| device.opener);
+        let closing = Step::CloseChar { dev };
+        let leave = match opener {
+            Some(server) if world.forbids(&closing).is_some() => Step::KillServer { server },
+            _ => closing,
+        };
+        let order = [Step::Answer { dev }, leave, Step::Del { dev }, Step::CloseBlock { dev }];
+        for step in order {
+            if world.device(dev).is_some() && world.forbids(&step).is_none() {
+                done.push(step);
+                lab.step(world, &step)?;
+            }
+        }
+    }
+    Ok(())
+}

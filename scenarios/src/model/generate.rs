@@ -1,0 +1,142 @@
+//! Sequences at random, guided by the model: steps that change something are drawn more often than steps that are refused,
+//! for most commands are refused in most states and a walk of those goes nowhere.
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+use super::device::TAGS;
+use super::step::{Recovery, Step};
+use super::world::World;
+
+/// How much more often a step is drawn that changes the model's state.
+const CHANGE_WEIGHT: u32 = 8;
+/// How much less often one that takes a device or a server away: else little lives long.
+const END_WEIGHT: u32 = 2;
+/// A new process costs more than many steps.
+const KILL_WEIGHT: u32 = 1;
+
+/// Every step there is for so many devices and servers.
+#[must_use]
+pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
+    let mut steps: Vec<Step> = (0..servers).map(|server| Step::KillServer { server }).collect();
+    for dev in 0..devices {
+        for recovery in [Recovery::None, Recovery::Plain, Recovery::Reissue, Recovery::FailIo] {
+            steps.push(Step::Add { dev, recovery, quiesce: false });
+            steps.push(Step::Add { dev, recovery, quiesce: true });
+        }
+        for server in 0..servers {
+            steps.extend([
+                Step::Open { dev, server },
+                Step::Start { dev, server },
+                Step::EndRecovery { dev, server },
+            ]);
+        }
+        steps.extend((0..TAGS).map(|tag| Step::Fetch { dev, tag }));
+        steps.extend([
+            Step::SetParams { dev, valid: true },
+            Step::SetParams { dev, valid: false },
+            Step::GetParams { dev },
+            Step::GetAffinity { dev, queue: 0 },
+            Step::GetAffinity { dev, queue: 1 },
+            Step::Mmap { dev },
+            Step::FetchAll { dev },
+            Step::Stop { dev },
+            Step::TryStop { dev },
+            Step::Quiesce { dev },
+            Step::UpdateSize { dev, mib: 16 },
+            Step::CloseChar { dev },
+            Step::StartRecovery { dev },
+            Step::Del { dev },
+            Step::DelAsync { dev },
+            Step::OpenBlock { dev },
+            Step::CloseBlock { dev },
+            Step::Read { dev },
+            Step::Answer { dev },
+        ]);
+    }
+    steps
+}
+
+/// A sequence of at most `length` steps from the empty world.
+#[must_use]
+pub fn sequence(world: &World, length: usize, rng: &mut impl Rng) -> Vec<Step> {
+    let count = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+    let alphabet = alphabet(count(world.devices.len()), count(world.alive.len()));
+    let mut world = world.clone();
+    let mut steps = Vec::with_capacity(length);
+    for _ in 0..length {
+        let allowed: Vec<(Step, u32)> = alphabet
+            .iter()
+            .filter(|step| world.forbids(step).is_none())
+            .map(|step| (*step, weight(&world, step)))
+            .collect();
+        let Ok((step, _)) = allowed.choose_weighted(rng, |(_, weight)| *weight) else { break };
+        world.apply(step);
+        steps.push(*step);
+    }
+    steps
+}
+
+fn weight(world: &World, step: &Step) -> u32 {
+    let mut after = world.clone();
+    after.apply(step);
+    let ends = matches!(
+        step,
+        Step::KillServer { .. }
+            | Step::CloseChar { .. }
+            | Step::Del { .. }
+            | Step::DelAsync { .. }
+            | Step::Stop { .. }
+            | Step::TryStop { .. }
+            | Step::SetParams { valid: false, .. }
+    );
+    match (after == *world, ends) {
+        _ if matches!(step, Step::KillServer { .. }) => KILL_WEIGHT,
+        (true, _) => 1,
+        (false, true) => END_WEIGHT,
+        (false, false) => CHANGE_WEIGHT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::device::State;
+    use super::super::profile::Profile;
+    use super::*;
+
+    #[test]
+    fn sequences_repeat_with_their_seed_and_reach_every_state() {
+        let empty = World::new(Profile::newest(), 2, 2);
+        let mut states = BTreeSet::new();
+        for seed in 0..200 {
+            let steps = sequence(&empty, 40, &mut ChaCha8Rng::seed_from_u64(seed));
+            let again = sequence(&empty, 40, &mut ChaCha8Rng::seed_from_u64(seed));
+            assert_eq!(steps, again);
+            let mut world = empty.clone();
+            for step in steps {
+                assert_eq!(world.forbids(&step), None);
+                world.apply(&step);
+                states.extend(world.devices.iter().flatten().map(|device| match device.state {
+                    State::Dead => "dead",
+                    State::Live => "live",
+                    State::Quiesced => "quiesced",
+                    State::FailIo => "fail-io",
+                }));
+                assert_held_back_is_distinct(&world);
+            }
+        }
+        assert_eq!(states.len(), 4, "{states:?}");
+    }
+
+    fn assert_held_back_is_distinct(world: &World) {
+        for slots in [world.held_back(), world.unanswered()] {
+            let distinct: BTreeSet<_> = slots.iter().collect();
+            assert_eq!(distinct.len(), slots.len());
+        }
+    }
+}

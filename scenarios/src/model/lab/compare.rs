@@ -1,0 +1,145 @@
+//! The picture of the kernel's devices, compared with the model's.
+
+use std::time::{Duration, Instant};
+
+use ublk::ctrl::{Command, Reply as Answered};
+
+use super::{LOOK_AGAIN, Lab, Trouble, differs};
+use crate::context::{Stop, errno};
+use crate::model::device::Device;
+use crate::model::server::{Order, Reply, TagCounts};
+use crate::model::view::{self, Seen};
+use crate::model::world::World;
+
+/// Which devices are looked at closely: nodes, size, tags. The others' state is compared all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closely {
+    /// The one that the step was about.
+    One(u8),
+    /// Every one.
+    All,
+}
+
+impl Closely {
+    fn looks_at(self, dev: u8) -> bool {
+        match self {
+            Self::One(one) => one == dev,
+            Self::All => true,
+        }
+    }
+}
+
+impl Lab {
+    /// Nothing that the model holds back may have been answered; then the devices.
+    pub(super) fn compare(&mut self, world: &World, of: Closely) -> Result<(), Trouble> {
+        self.collect_reads(Duration::ZERO)?;
+        for slot in world.unanswered() {
+            if let Some(result) = self.read_results.remove(&slot) {
+                let observed = format!("it ends with {}", errno(result));
+                return Err(differs(format_args!("read {slot} is not answered yet"), observed));
+            }
+        }
+        let slots: Vec<u8> = self.pending.keys().copied().collect();
+        for slot in slots {
+            let Some(pending) = self.pending.get(&slot) else { continue };
+            let what = pending.op().name();
+            let early = match self.control.poll(pending) {
+                Ok(None) => continue,
+                Ok(Some(_)) => Some(0),
+                Err(error) => error.errno().map(|errno| -errno),
+            };
+            self.pending.remove(&slot);
+            let observed = format!("it is answered {}", errno(early.unwrap_or_default()));
+            return Err(differs(format_args!("{what} is held back"), observed));
+        }
+        let begin = Instant::now();
+        loop {
+            let difference = self.difference(world, of)?;
+            let Some((expected, observed)) = difference else { return Ok(()) };
+            if begin.elapsed() >= self.patience {
+                return Err(differs(expected, observed));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// The first thing that is not as the model says.
+    pub(super) fn difference(
+        &mut self,
+        world: &World,
+        of: Closely,
+    ) -> Result<Option<(String, String)>, Stop> {
+        for dev in 0..world.devices.len() {
+            let dev = u8::try_from(dev).unwrap_or(u8::MAX);
+            let device = world.device(dev);
+            let mut expected = device.map(|device| view::expected(world, device, |s| self.pid(s)));
+            let mut opener = device.and_then(|device| device.opener);
+            if !of.looks_at(dev) {
+                opener = None;
+                expected = expected.map(Seen::at_a_glance);
+            }
+            let observed = self.observe(dev, opener, expected.as_ref())?;
+            if expected != observed {
+                let text = |seen: Option<Seen>| match seen {
+                    Some(seen) => format!("device {dev}: {seen}"),
+                    None => format!("device {dev}: there is none"),
+                };
+                return Ok(Some((text(expected), text(observed))));
+            }
+        }
+        let open =
+            |device: &Device| i64::from(device.opener.is_some()) + i64::from(device.block_open);
+        let expected = self.references.map(|base| {
+            base + world.devices.iter().flatten().map(open).sum::<i64>()
+                + i64::try_from(self.blocks_of_the_gone(world)).unwrap_or(0)
+        });
+        let observed = view::module_references();
+        if expected != observed {
+            let text = |n: Option<i64>| format!("{n:?} references to the module");
+            return Ok(Some((text(expected), text(observed))));
+        }
+        Ok(None)
+    }
+
+    /// Block devices that are open though the model has no device any more: none, or the model is wrong.
+    fn blocks_of_the_gone(&self, world: &World) -> usize {
+        let open = self.blocks.iter().zip(&world.devices);
+        open.filter(|(block, device)| block.is_some() && device.is_none()).count()
+    }
+
+    fn observe(
+        &mut self,
+        dev: u8,
+        opener: Option<u8>,
+        wanted: Option<&Seen>,
+    ) -> Result<Option<Seen>, Stop> {
+        let id = Self::id(dev);
+        let info = match self.control.call(Command::GetDevInfo { dev_id: id }, self.patience) {
+            Ok(Answered::DevInfo(info)) => info,
+            Ok(other) => return Err(Stop::error(format_args!("GET_DEV_INFO says {other:?}"))),
+            Err(error) if error.errno() == Some(nix::libc::ENODEV) => return Ok(None),
+            Err(error) => return Err(Stop::error(error)),
+        };
+        let blank = Seen {
+            state: info.state(),
+            pid: None,
+            features: 0,
+            char_node: None,
+            block_node: None,
+            sectors: None,
+            tags: None,
+        };
+        let tags = match opener {
+            Some(server) => Some(self.report(server, id)?),
+            None => None,
+        };
+        Ok(Some(view::observed(id, &info, tags, wanted.unwrap_or(&blank))))
+    }
+
+    fn report(&mut self, server: u8, id: u32) -> Result<TagCounts, Stop> {
+        match self.tell(server, &Order::Report { id })? {
+            Reply::Tags { counts } => Ok(counts),
+            other => Err(Stop::error(format_args!("a model server says {other:?}"))),
+        }
+    }
+}

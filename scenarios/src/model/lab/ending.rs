@@ -1,0 +1,54 @@
+//! What is done with what cannot be ended step by step: commands that only their sender's death ends, and ruins.
+
+use std::time::Duration;
+
+use ublk::ctrl::{Command, Control};
+
+use super::compare::Closely;
+use super::steps::result_of;
+use super::{Lab, Trouble};
+use crate::context::{During, Stop};
+use crate::model::world::World;
+
+impl Lab {
+    /// Ends what the model says can only be interrupted: commands that wait for a server that nobody can start.
+    pub(in super::super) fn interrupt(&mut self, world: &mut World) -> Result<(), Trouble> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.pending.clear();
+        self.control = Control::open().during("open the control device")?;
+        world.interrupt();
+        self.compare(world, Closely::All)
+    }
+
+    /// Removes whatever is there, after a failure: nobody knows any more what it is.
+    pub(in super::super) fn sweep(&mut self, world: &World) -> Result<(), Stop> {
+        self.servers = world.alive.iter().map(|_| None).collect();
+        self.pending.clear();
+        self.control = Control::open().during("open the control device")?;
+        let timeout = Duration::from_secs(3);
+        let ids =
+            (0..world.devices.len()).map(|dev| Self::id(u8::try_from(dev).unwrap_or(u8::MAX)));
+        let ids: Vec<u32> = ids.collect();
+        let mut deletions = Vec::new();
+        for dev_id in &ids {
+            deletions.push(self.control.submit(Command::DelDev { dev_id: *dev_id })?);
+        }
+        // Requests that no server answers fail as the disks go; then nothing holds the block devices.
+        std::thread::sleep(Duration::from_millis(50));
+        self.blocks = world.devices.iter().map(|_| None).collect();
+        for deletion in deletions {
+            let gone = result_of(self.control.wait(&deletion, timeout))?;
+            if gone.is_none() {
+                return Err(Stop::fail(
+                    reports::event::FailureKind::Leak,
+                    "a device cannot be deleted after its servers were killed",
+                ));
+            }
+        }
+        self.collect_reads(Duration::ZERO)?;
+        self.read_results.clear();
+        Ok(())
+    }
+}

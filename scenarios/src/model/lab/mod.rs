@@ -1,0 +1,209 @@
+//! The executor: does a step on the running kernel and compares all that can be seen with the model.
+//!
+//! A step costs a few system calls. What is asynchronous in the kernel (the work after a close, a node that goes) is waited for by
+//! looking again until the picture is the model's or the time is over; so time is spent on failures only.
+
+mod compare;
+mod ending;
+mod steps;
+mod together;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ublk::ctrl::{Control, Pending};
+use ublk::raw::{Arena, RawRing, RingShape};
+
+use self::compare::Closely;
+use self::steps::expect;
+use super::process::{Server, Spares};
+use super::server::{Order, Reply};
+use super::step::Step;
+use super::view;
+use super::world::World;
+use crate::context::{During, Stop};
+
+/// Ids of devices start here, far from those the kernel chooses.
+const FIRST_ID: u32 = 70;
+/// How often the picture is taken again.
+const LOOK_AGAIN: Duration = Duration::from_micros(300);
+
+/// Why a step ended a case.
+#[derive(Clone, Debug)]
+pub(super) enum Trouble {
+    /// Model and kernel differ.
+    Differs {
+        /// What the model says.
+        expected: String,
+        /// What was seen.
+        observed: String,
+    },
+    /// The executor itself cannot go on.
+    Broken(Stop),
+}
+
+impl From<Stop> for Trouble {
+    fn from(stop: Stop) -> Self {
+        Self::Broken(stop)
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // Format arguments are made where they are passed.
+fn differs(expected: impl ToString, observed: impl ToString) -> Trouble {
+    Trouble::Differs { expected: expected.to_string(), observed: observed.to_string() }
+}
+
+/// Rings, processes and open files that stand for a [`World`].
+pub(super) struct Lab {
+    control: Control,
+    reads: RawRing,
+    arena: Arena,
+    spares: Spares,
+    servers: Vec<Option<Server>>,
+    blocks: Vec<Option<Arc<File>>>,
+    pending: BTreeMap<u8, Pending>,
+    /// Results of reads that have come and were not asked for yet.
+    read_results: BTreeMap<u8, i32>,
+    no_part_scan: bool,
+    references: Option<i64>,
+    /// How long an answer that must come is waited for.
+    pub(super) patience: Duration,
+    /// Also does what [`World::forbids`]; for those who look at what the kernel dies of.
+    pub(super) bold: bool,
+    /// Steps done.
+    pub(super) steps: u64,
+    times: BTreeMap<String, (u64, Duration)>,
+}
+
+impl Lab {
+    pub(super) fn new(world: &World, patience: Duration) -> Result<Self, Stop> {
+        // Removing a disk waits for several grace periods; this makes them short.
+        let _ = std::fs::write("/sys/kernel/rcu_expedited", "1");
+        let control = Control::open().during("open the control device")?.with_deadline(patience);
+        let mut reads = RawRing::new(RingShape::default()).during("make a ring")?;
+        let arena = Arena::new(usize::from(u8::MAX) * 4096).during("map memory for reads")?;
+        reads.register_sparse_buffers(1).during("make a buffer table")?;
+        reads.register_arena(0, &arena).during("register memory")?;
+        Ok(Self {
+            control,
+            reads,
+            arena,
+            spares: Spares::new(),
+            servers: world.alive.iter().map(|_| None).collect(),
+            blocks: world.devices.iter().map(|_| None).collect(),
+            pending: BTreeMap::new(),
+            read_results: BTreeMap::new(),
+            no_part_scan: world.profile.no_part_scan,
+            references: view::module_references(),
+            patience,
+            bold: false,
+            steps: 0,
+            times: BTreeMap::new(),
+        })
+    }
+
+    /// Does `step`, which `world` allows, and compares.
+    pub(super) fn step(&mut self, world: &mut World, step: &Step) -> Result<(), Trouble> {
+        self.steps += 1;
+        let begin = Instant::now();
+        let result = self.perform(world, step);
+        let (count, time) = self.times.entry(step.name()).or_default();
+        *count += 1;
+        *time += begin.elapsed();
+        result
+    }
+
+    /// Which steps took the time, the costliest first.
+    pub(super) fn time_by_step(&self) -> String {
+        let mut rows: Vec<_> = self.times.iter().collect();
+        rows.sort_by_key(|(_, (_, time))| std::cmp::Reverse(*time));
+        let row = |(name, (count, time)): &(&String, &(u64, Duration))| {
+            let each_us = time.as_micros() / u128::from(*count);
+            format!("{:>7} ms {count:>5} x {each_us:>7} us  {name}\n", time.as_millis())
+        };
+        rows.iter().map(row).collect()
+    }
+
+    fn perform(&mut self, world: &mut World, step: &Step) -> Result<(), Trouble> {
+        let openers: Vec<_> = world.devices.iter().map(|d| d.as_ref()?.opener).collect();
+        let next_read = (0..=u8::MAX).find(|slot| !world.unanswered().contains(slot));
+        let effects = world.apply(step);
+        if let Step::Start { server, .. } | Step::EndRecovery { server, .. } = *step {
+            self.server(server)?;
+        }
+        let opener = step.dev().and_then(|dev| openers.get(usize::from(dev)).copied().flatten());
+        match *step {
+            Step::KillServer { server } => {
+                if let Some(server) = self.servers[usize::from(server)].take() {
+                    server.kill()?;
+                }
+            }
+            Step::Read { dev } => self.read(dev, next_read.unwrap_or(0))?,
+            Step::OpenBlock { dev } => expect(&effects.answer, self.open_block(dev)?)?,
+            Step::CloseBlock { dev } => self.blocks[usize::from(dev)] = None,
+            _ => match self.control_command(step) {
+                Some(command) => self.command(command, &effects.answer)?,
+                None => self.order(step, opener, &effects.answer)?,
+            },
+        }
+        for (slot, allowed) in &effects.released {
+            self.released(*slot, allowed)?;
+        }
+        for (slot, allowed) in &effects.reads {
+            self.read_ends(*slot, allowed)?;
+        }
+        self.compare(world, step.dev().map_or(Closely::All, Closely::One))
+    }
+
+    /// Looks once more, `quiet` later, whether what is held back still is.
+    pub(super) fn watch(&mut self, world: &World, quiet: Duration) -> Result<(), Trouble> {
+        if world.held_back().is_empty() && world.unanswered().is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(quiet);
+        self.compare(world, Closely::All)
+    }
+
+    /// Steps and their rate, for a summary.
+    pub(super) fn rate(&self, time: Duration) -> String {
+        let seconds = time.as_secs_f64();
+        let rate = self.steps as f64 / seconds.max(0.001);
+        format!("{} steps in {seconds:.1} s: {rate:.0} steps/s", self.steps)
+    }
+
+    fn id(dev: u8) -> u32 {
+        FIRST_ID + u32::from(dev)
+    }
+
+    /// Of the server's process; -1, which no process has, where there is none.
+    fn pid(&self, server: u8) -> i32 {
+        let running = self.servers.get(usize::from(server)).and_then(Option::as_ref);
+        running.map_or(-1, Server::pid)
+    }
+
+    fn silence(&self) -> String {
+        format!("no answer within {:?}", self.patience)
+    }
+
+    /// The process of that server, started if need be.
+    fn server(&mut self, server: u8) -> Result<&mut Server, Stop> {
+        let place = &mut self.servers[usize::from(server)];
+        if place.is_none() {
+            *place = Some(self.spares.take(self.patience * 4)?);
+        }
+        place.as_mut().ok_or_else(|| Stop::error("there is no model server"))
+    }
+
+    fn tell(&mut self, server: u8, order: &Order) -> Result<Reply, Stop> {
+        let timeout = self.patience * 2;
+        self.server(server)?.order(order, timeout)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = std::fs::write("/sys/kernel/rcu_expedited", "0");
+    }
+}

@@ -1,0 +1,93 @@
+//! The driver as a model, and the kernel compared with it after every step.
+//!
+//! [`World`] predicts; an executor does the same steps on the running kernel; sequences are generated at random
+//! (`model/sequences`) or exhaustively (`model/orders`), and one that fails is shrunk to its shortest form.
+
+mod case;
+mod concurrent;
+mod device;
+mod effects;
+mod findings;
+mod generate;
+mod graph;
+mod input;
+mod lab;
+mod limits;
+mod older;
+mod orders;
+mod process;
+mod profile;
+mod replay;
+mod reproducer;
+mod sequences;
+mod server;
+mod shrink;
+mod step;
+#[cfg(test)]
+mod tests;
+mod view;
+mod world;
+
+use reports::budget::BudgetClass;
+
+use crate::scenario::Scenario;
+
+pub use case::Difference;
+pub use device::{Device, Read, State, TAGS, Tag, Waiting, Waits};
+pub use effects::{Answer, Effects, any_of};
+pub use generate::{alphabet, sequence};
+pub use graph::Graph;
+pub use input::{Input, VARIABLE as INPUT_VARIABLE};
+pub use profile::Profile;
+pub use reproducer::{FORMAT, Reproducer};
+pub use server::{TagCounts, main as server_main};
+pub use shrink::Shrinker;
+pub use step::{Recovery, Step, numbered};
+pub use world::World;
+
+/// What the model asks of the kernel.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        id: "model/sequences",
+        title: "random sequences over two devices, two servers and a client do what the model says, step by step",
+        covers: &["model"],
+        budget: BudgetClass::Long,
+        run: sequences::run,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "model/orders",
+        title: "commands of the lifecycle in every order, from nothing, from a live device and from one that lost its server, \
+                do what the model says",
+        covers: &["model"],
+        budget: BudgetClass::Long,
+        run: orders::run,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "model/concurrent",
+        title: "control commands that are sent at the same time are answered as some order of them says",
+        covers: &["model"],
+        budget: BudgetClass::Long,
+        run: concurrent::run,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "model/quiesce-of-a-successor",
+        title: "a request after QUIESCE_DEV of a device whose next server has fetched is held back",
+        covers: &["model"],
+        known_bug: findings::quiesce_bug,
+        run: findings::quiesce_of_a_successor,
+        ..Scenario::DRIVER
+    },
+];
+
+/// Scenarios that only run with an [`Input`]; not listed.
+pub const BY_INPUT: &[Scenario] = &[Scenario {
+    id: "model/replay",
+    title: "the steps of a reproducer do what the model says",
+    covers: &["model"],
+    budget: BudgetClass::Long,
+    run: replay::run,
+    ..Scenario::DRIVER
+}];

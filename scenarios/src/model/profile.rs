@@ -1,0 +1,75 @@
+//! What the kernel under test is like, as far as the model's predictions depend on it.
+//!
+//! What can be asked is asked (GET_FEATURES). What a kernel *answers* is a fact of its version, found by running: each such
+//! field says where the change is seen.
+
+use ublk::uapi::Features;
+
+use crate::kernel::KernelRelease;
+use crate::rig::{EBUSY, EINVAL};
+
+/// The kernel, as data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Profile {
+    /// UPDATE_SIZE is known.
+    pub update_size: bool,
+    /// QUIESCE_DEV is known, and ADD_DEV takes its flag.
+    pub quiesce: bool,
+    /// TRY_STOP_DEV is known.
+    pub try_stop: bool,
+    /// Devices that fail I/O while nobody serves can be made.
+    pub fail_io: bool,
+    /// The scan for partitions can be left out.
+    pub no_part_scan: bool,
+    /// START_DEV and END_USER_RECOVERY compare the pid with the opener's: from 6.16.
+    pub pid_checked: bool,
+    /// A second FETCH of a tag: EBUSY on 6.12 and 6.16.
+    pub fetch_again: i32,
+    /// FETCH on a device whose tags are all fetched: EINVAL from another task on 6.12 and 6.16.
+    pub fetch_when_ready: i32,
+    /// STOP_DEV turns the server away until it has closed the device, and a START_DEV that waits: from 7.3.
+    pub stop_turns_away: bool,
+    /// A server that closes a device that was never started leaves it as new: from 7.3.
+    pub close_starts_anew: bool,
+    /// UPDATE_SIZE without a disk is answered, not a NULL dereference: from 7.0.
+    pub update_size_checks: bool,
+    /// ADD_DEV refuses flags that make no sense together: with FAIL_IO.
+    pub combos_checked: bool,
+    /// START_USER_RECOVERY begins the new server's round, once: 6.12.
+    pub recovery_in_two_steps: bool,
+    /// GET_DEV_INFO looks whether the server's process is there: from 6.16.
+    pub pid_looked_up: bool,
+    /// `ublksrv_pid` of a device that nobody has started, from GET_DEV_INFO.
+    pub pid_of_new: i32,
+}
+
+impl Profile {
+    /// What is known of `kernel`, which offers `features`.
+    #[must_use]
+    pub fn of(kernel: KernelRelease, features: Features) -> Self {
+        let old_order = !kernel.at_least(6, 17);
+        Self {
+            update_size: features.contains(Features::UPDATE_SIZE),
+            quiesce: features.contains(Features::QUIESCE),
+            try_stop: features.contains(Features::SAFE_STOP_DEV),
+            fail_io: features.contains(Features::USER_RECOVERY_FAIL_IO),
+            no_part_scan: features.contains(Features::NO_AUTO_PART_SCAN),
+            pid_checked: kernel.at_least(6, 16),
+            fetch_again: if old_order { -EBUSY } else { -EINVAL },
+            fetch_when_ready: -EBUSY,
+            stop_turns_away: kernel.at_least(7, 3),
+            close_starts_anew: kernel.at_least(7, 3),
+            update_size_checks: kernel.at_least(7, 0),
+            combos_checked: features.contains(Features::USER_RECOVERY_FAIL_IO),
+            recovery_in_two_steps: !kernel.at_least(6, 16),
+            pid_looked_up: kernel.at_least(7, 0),
+            pid_of_new: if kernel.at_least(6, 16) && !kernel.at_least(6, 18) { 0 } else { -1 },
+        }
+    }
+
+    /// The newest kernel that the model was read from.
+    #[must_use]
+    pub fn newest() -> Self {
+        Self::of(KernelRelease { major: 7, minor: 3, patch: 4 }, Features::all())
+    }
+}

@@ -1,0 +1,222 @@
+//! What can be done to devices, as values: a sequence of these is a test, a reproducer and a corpus entry.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a device promises for the time without a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    /// The device goes with its server.
+    None,
+    /// It stays; requests that the server had fail, new ones wait.
+    Plain,
+    /// It stays, and no request fails.
+    Reissue,
+    /// It stays, and requests fail until there is a server again.
+    FailIo,
+}
+
+/// One step. Devices and servers are numbers of the test's own, from 0; who serves is said by [`Step::Open`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+#[allow(missing_docs)] // The fields are the same few everywhere: `dev`, `server`, and what the variant's line says.
+pub enum Step {
+    /// ADD_DEV of one queue of two tags; `quiesce` asks for UBLK_F_QUIESCE.
+    Add { dev: u8, recovery: Recovery, quiesce: bool },
+    /// SET_PARAMS, right ones or ones that are refused.
+    SetParams { dev: u8, valid: bool },
+    /// GET_PARAMS.
+    GetParams { dev: u8 },
+    /// GET_QUEUE_AFFINITY of a queue that may not be there.
+    GetAffinity { dev: u8, queue: u8 },
+    /// Process `server` opens `/dev/ublkcN`.
+    Open { dev: u8, server: u8 },
+    /// Its opener maps the descriptors.
+    Mmap { dev: u8 },
+    /// Its opener sends FETCH_REQ for one tag.
+    Fetch { dev: u8, tag: u8 },
+    /// Its opener sends FETCH_REQ for all tags that are not fetched; for tag 0 where all are.
+    FetchAll { dev: u8 },
+    /// START_DEV with the pid of `server`.
+    Start { dev: u8, server: u8 },
+    /// STOP_DEV.
+    Stop { dev: u8 },
+    /// TRY_STOP_DEV.
+    TryStop { dev: u8 },
+    /// QUIESCE_DEV with a short timeout.
+    Quiesce { dev: u8 },
+    /// UPDATE_SIZE.
+    UpdateSize { dev: u8, mib: u8 },
+    /// SIGKILL.
+    KillServer { server: u8 },
+    /// The opener closes ring, mapping and file, and lives on.
+    CloseChar { dev: u8 },
+    /// START_USER_RECOVERY.
+    StartRecovery { dev: u8 },
+    /// END_USER_RECOVERY with the pid of `server`.
+    EndRecovery { dev: u8, server: u8 },
+    /// DEL_DEV.
+    Del { dev: u8 },
+    /// DEL_DEV_ASYNC.
+    DelAsync { dev: u8 },
+    /// A client opens `/dev/ublkbN`.
+    OpenBlock { dev: u8 },
+    /// It closes it.
+    CloseBlock { dev: u8 },
+    /// It reads one block, and does not wait.
+    Read { dev: u8 },
+    /// The server commits every request that it has.
+    Answer { dev: u8 },
+}
+
+impl Step {
+    /// The device it is about.
+    #[must_use]
+    pub fn dev(&self) -> Option<u8> {
+        match *self {
+            Self::KillServer { .. } => None,
+            Self::Add { dev, .. }
+            | Self::SetParams { dev, .. }
+            | Self::GetParams { dev }
+            | Self::GetAffinity { dev, .. }
+            | Self::Open { dev, .. }
+            | Self::Mmap { dev }
+            | Self::Fetch { dev, .. }
+            | Self::FetchAll { dev }
+            | Self::Start { dev, .. }
+            | Self::Stop { dev }
+            | Self::TryStop { dev }
+            | Self::Quiesce { dev }
+            | Self::UpdateSize { dev, .. }
+            | Self::CloseChar { dev }
+            | Self::StartRecovery { dev }
+            | Self::EndRecovery { dev, .. }
+            | Self::Del { dev }
+            | Self::DelAsync { dev }
+            | Self::OpenBlock { dev }
+            | Self::CloseBlock { dev }
+            | Self::Read { dev }
+            | Self::Answer { dev } => Some(dev),
+        }
+    }
+
+    /// Its name without its device, for tables.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let text = self.to_string();
+        let text = text.split_once(": ").map_or(text.as_str(), |(_, name)| name).to_owned();
+        text.split([' ']).take(3).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The server it names.
+    #[must_use]
+    pub fn server(&self) -> Option<u8> {
+        match *self {
+            Self::Open { server, .. }
+            | Self::Start { server, .. }
+            | Self::EndRecovery { server, .. }
+            | Self::KillServer { server } => Some(server),
+            _ => None,
+        }
+    }
+
+    /// Simpler steps that may fail the same way, the simplest first.
+    #[must_use]
+    pub fn simpler(&self) -> Vec<Self> {
+        match *self {
+            Self::Add { dev, recovery, quiesce } => {
+                let plainer = [Recovery::None, Recovery::Plain];
+                let mut all: Vec<_> = plainer
+                    .into_iter()
+                    .take_while(|plain| *plain < recovery)
+                    .map(|recovery| Self::Add { dev, recovery, quiesce: false })
+                    .collect();
+                if quiesce {
+                    all.push(Self::Add { dev, recovery, quiesce: false });
+                }
+                all
+            }
+            Self::FetchAll { dev } => vec![Self::Fetch { dev, tag: 0 }],
+            Self::Fetch { dev, tag } if tag > 0 => vec![Self::Fetch { dev, tag: 0 }],
+            Self::KillServer { server } if server > 0 => vec![Self::KillServer { server: 0 }],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(dev) = self.dev() {
+            write!(out, "device {dev}: ")?;
+        }
+        match self {
+            Self::Add { recovery, quiesce, .. } => {
+                let quiesce = if *quiesce { ", with QUIESCE" } else { "" };
+                let recovery = match recovery {
+                    Recovery::None => "no recovery",
+                    Recovery::Plain => "USER_RECOVERY",
+                    Recovery::Reissue => "USER_RECOVERY_REISSUE",
+                    Recovery::FailIo => "USER_RECOVERY_FAIL_IO",
+                };
+                write!(out, "ADD_DEV ({recovery}{quiesce})")
+            }
+            Self::SetParams { valid: true, .. } => out.write_str("SET_PARAMS"),
+            Self::SetParams { valid: false, .. } => out.write_str("SET_PARAMS with wrong ones"),
+            Self::GetParams { .. } => out.write_str("GET_PARAMS"),
+            Self::GetAffinity { queue, .. } => write!(out, "GET_QUEUE_AFFINITY of queue {queue}"),
+            Self::Open { server, .. } => write!(out, "server {server} opens the char device"),
+            Self::Mmap { .. } => out.write_str("its server maps the descriptors"),
+            Self::Fetch { tag, .. } => write!(out, "FETCH_REQ of tag {tag}"),
+            Self::FetchAll { .. } => out.write_str("FETCH_REQ of all tags that are left"),
+            Self::Start { server, .. } => write!(out, "START_DEV with server {server}'s pid"),
+            Self::Stop { .. } => out.write_str("STOP_DEV"),
+            Self::TryStop { .. } => out.write_str("TRY_STOP_DEV"),
+            Self::Quiesce { .. } => out.write_str("QUIESCE_DEV"),
+            Self::UpdateSize { mib, .. } => write!(out, "UPDATE_SIZE to {mib} MiB"),
+            Self::KillServer { server } => write!(out, "SIGKILL to server {server}"),
+            Self::CloseChar { .. } => out.write_str("its server closes the char device"),
+            Self::StartRecovery { .. } => out.write_str("START_USER_RECOVERY"),
+            Self::EndRecovery { server, .. } => {
+                write!(out, "END_USER_RECOVERY with server {server}'s pid")
+            }
+            Self::Del { .. } => out.write_str("DEL_DEV"),
+            Self::DelAsync { .. } => out.write_str("DEL_DEV_ASYNC"),
+            Self::OpenBlock { .. } => out.write_str("a client opens the block device"),
+            Self::CloseBlock { .. } => out.write_str("the client closes the block device"),
+            Self::Read { .. } => out.write_str("the client starts to read 4096 bytes"),
+            Self::Answer { .. } => out.write_str("the server answers every request it has"),
+        }
+    }
+}
+
+/// A sequence as a numbered list, one step a line.
+#[must_use]
+pub fn numbered(steps: &[Step]) -> String {
+    let line = |(index, step): (usize, &Step)| format!("{:>3}. {step}\n", index + 1);
+    steps.iter().enumerate().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_survive_a_file() {
+        let steps = [
+            Step::Add { dev: 0, recovery: Recovery::FailIo, quiesce: true },
+            Step::Fetch { dev: 1, tag: 1 },
+            Step::KillServer { server: 1 },
+        ];
+        let text = serde_json::to_string(&steps).unwrap();
+        assert!(text.contains(r#"{"do":"fetch","dev":1,"tag":1}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Vec<Step>>(&text).unwrap(), steps);
+    }
+
+    #[test]
+    fn a_list_is_numbered_from_one() {
+        let text = numbered(&[Step::Stop { dev: 0 }, Step::KillServer { server: 1 }]);
+        assert_eq!(text, "  1. device 0: STOP_DEV\n  2. SIGKILL to server 1\n");
+    }
+}

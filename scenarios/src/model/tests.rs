@@ -1,0 +1,189 @@
+//! The model against what the reference says in words, state by state; no kernel.
+
+use rstest::rstest;
+
+use super::device::{State, Tag};
+use super::effects::{Answer, Effects};
+use super::profile::Profile;
+use super::step::{Recovery, Step};
+use super::world::World;
+use crate::kernel::KernelRelease;
+use crate::rig::{EACCES, EBUSY, EEXIST, EINVAL, ENODEV, EOPNOTSUPP};
+use ublk::uapi::Features;
+
+const DEV: u8 = 0;
+
+fn world(recovery: Recovery, steps: &[Step]) -> World {
+    let mut world = World::new(Profile::newest(), 1, 2);
+    world.apply(&Step::Add { dev: DEV, recovery, quiesce: recovery != Recovery::None });
+    for step in steps {
+        assert_eq!(world.forbids(step), None, "{step}");
+        world.apply(step);
+    }
+    world
+}
+
+const LIVE: [Step; 4] = [
+    Step::SetParams { dev: DEV, valid: true },
+    Step::Open { dev: DEV, server: 0 },
+    Step::FetchAll { dev: DEV },
+    Step::Start { dev: DEV, server: 0 },
+];
+
+fn live(recovery: Recovery, more: &[Step]) -> World {
+    world(recovery, &[LIVE.as_slice(), more].concat())
+}
+
+fn result(effects: &Effects) -> Option<i32> {
+    match &effects.answer {
+        Answer::Results { allowed, .. } => allowed.first().copied(),
+        _ => None,
+    }
+}
+
+#[rstest]
+#[case::again(Step::Add { dev: DEV, recovery: Recovery::None, quiesce: false }, -EEXIST)]
+#[case::params(Step::SetParams { dev: DEV, valid: true }, -EACCES)]
+#[case::open(Step::Open { dev: DEV, server: 1 }, -EBUSY)]
+#[case::start(Step::Start { dev: DEV, server: 0 }, -EEXIST)]
+#[case::wrong_pid(Step::Start { dev: DEV, server: 1 }, -EINVAL)]
+#[case::end(Step::EndRecovery { dev: DEV, server: 0 }, -EBUSY)]
+#[case::recovery(Step::StartRecovery { dev: DEV }, -EBUSY)]
+#[case::stop(Step::Stop { dev: DEV }, 0)]
+#[case::try_stop(Step::TryStop { dev: DEV }, 0)]
+#[case::quiesce(Step::Quiesce { dev: DEV }, 0)]
+#[case::size(Step::UpdateSize { dev: DEV, mib: 16 }, 0)]
+#[case::queue(Step::GetAffinity { dev: DEV, queue: 1 }, -EINVAL)]
+fn a_live_device_answers(#[case] step: Step, #[case] expected: i32) {
+    assert_eq!(result(&live(Recovery::Plain, &[]).predict(&step)), Some(expected));
+}
+
+#[rstest]
+#[case::try_stop(Step::TryStop { dev: DEV }, -ENODEV)]
+#[case::quiesce(Step::Quiesce { dev: DEV }, -ENODEV)]
+#[case::size(Step::UpdateSize { dev: DEV, mib: 16 }, -ENODEV)]
+#[case::start_without_params(Step::Start { dev: DEV, server: 0 }, -EINVAL)]
+#[case::recovery(Step::StartRecovery { dev: DEV }, -EBUSY)]
+#[case::stop(Step::Stop { dev: DEV }, 0)]
+fn a_new_device_answers(#[case] step: Step, #[case] expected: i32) {
+    assert_eq!(result(&world(Recovery::Plain, &[]).predict(&step)), Some(expected));
+}
+
+#[test]
+fn start_waits_for_the_last_tag_and_stop_ends_the_wait() {
+    let waiting = world(
+        Recovery::None,
+        &[LIVE[0], LIVE[1], Step::Start { dev: DEV, server: 0 }, Step::Fetch { dev: DEV, tag: 1 }],
+    );
+    assert_eq!(waiting.held_back(), [0]);
+    let released = waiting.predict(&Step::Fetch { dev: DEV, tag: 0 }).released;
+    assert_eq!(released, [(0, vec![0])]);
+    assert_eq!(waiting.predict(&Step::Stop { dev: DEV }).released, [(0, vec![-EBUSY])]);
+    assert_eq!(waiting.predict(&Step::CloseChar { dev: DEV }).released, []);
+}
+
+#[test]
+fn stop_turns_the_server_away_until_it_closes() {
+    let stopped = live(Recovery::None, &[Step::Stop { dev: DEV }]);
+    assert_eq!(stopped.device(DEV).unwrap().count(Tag::Cancelled), 2);
+    assert_eq!(result(&stopped.predict(&Step::Start { dev: DEV, server: 0 })), Some(-EBUSY));
+    let fetched = stopped.predict(&Step::FetchAll { dev: DEV }).answer;
+    assert_eq!(fetched, Answer::Fetched { results: vec![(0, -ENODEV)] });
+    let again = live(
+        Recovery::None,
+        &[Step::Stop { dev: DEV }, Step::CloseChar { dev: DEV }, LIVE[1], LIVE[2], LIVE[3]],
+    );
+    assert_eq!(again.device(DEV).unwrap().state, State::Live);
+}
+
+#[rstest]
+#[case(Recovery::None, State::Dead, Some(-nix::libc::EIO))]
+#[case(Recovery::Plain, State::Quiesced, Some(-nix::libc::EIO))]
+#[case(Recovery::Reissue, State::Quiesced, None)]
+#[case(Recovery::FailIo, State::FailIo, Some(-nix::libc::EIO))]
+fn a_killed_server_leaves_what_was_promised(
+    #[case] recovery: Recovery,
+    #[case] state: State,
+    #[case] read: Option<i32>,
+) {
+    let mut world = live(recovery, &[Step::OpenBlock { dev: DEV }, Step::Read { dev: DEV }]);
+    let effects = world.apply(&Step::KillServer { server: 0 });
+    assert_eq!(world.device(DEV).unwrap().state, state);
+    assert_eq!(effects.reads.first().map(|(_, allowed)| allowed[0]), read);
+}
+
+#[test]
+fn a_reissued_read_goes_to_the_next_server() {
+    let mut world = live(
+        Recovery::Reissue,
+        &[
+            Step::OpenBlock { dev: DEV },
+            Step::Read { dev: DEV },
+            Step::KillServer { server: 0 },
+            Step::Open { dev: DEV, server: 1 },
+            Step::FetchAll { dev: DEV },
+        ],
+    );
+    assert!(!world.device(DEV).unwrap().is_serving());
+    world.apply(&Step::EndRecovery { dev: DEV, server: 1 });
+    assert!(world.device(DEV).unwrap().is_serving());
+    assert_eq!(world.apply(&Step::Answer { dev: DEV }).reads, [(0, vec![4096])]);
+}
+
+#[test]
+fn stop_waits_for_the_request_that_the_server_has() {
+    let mut world = live(
+        Recovery::None,
+        &[Step::OpenBlock { dev: DEV }, Step::Read { dev: DEV }, Step::Stop { dev: DEV }],
+    );
+    assert_eq!(world.held_back(), [0]);
+    assert!(world.forbids(&Step::SetParams { dev: DEV, valid: true }).is_some());
+    let effects = world.apply(&Step::Answer { dev: DEV });
+    assert_eq!((effects.released, effects.reads.len()), (vec![(0, vec![0])], 1));
+}
+
+#[test]
+fn a_deleted_device_is_there_until_its_last_holder_goes() {
+    let mut world = live(Recovery::None, &[]);
+    let effects = world.apply(&Step::Del { dev: DEV });
+    assert!(matches!(effects.answer, Answer::Blocks { .. }));
+    let add = Step::Add { dev: DEV, recovery: Recovery::None, quiesce: false };
+    assert_eq!(result(&world.predict(&add)), Some(-EEXIST));
+    assert_eq!(world.apply(&Step::CloseChar { dev: DEV }).released, [(0, vec![0])]);
+    assert_eq!(result(&world.predict(&add)), Some(0));
+}
+
+#[test]
+fn older_series_answer_and_are_spared() {
+    let kernel = KernelRelease { major: 6, minor: 12, patch: 107 };
+    let profile = Profile::of(kernel, Features::USER_RECOVERY);
+    let mut world = World::new(profile, 1, 1);
+    world.apply(&Step::Add { dev: DEV, recovery: Recovery::None, quiesce: false });
+    assert_eq!(result(&world.predict(&Step::TryStop { dev: DEV })), Some(-EOPNOTSUPP));
+    let fail_io = Step::Add { dev: DEV, recovery: Recovery::FailIo, quiesce: false };
+    assert!(world.forbids(&fail_io).is_some());
+    for step in LIVE {
+        assert_eq!(world.forbids(&step), None);
+        world.apply(&step);
+    }
+    let again = world.predict(&Step::FetchAll { dev: DEV }).answer;
+    assert_eq!(again, Answer::Fetched { results: vec![(0, -EBUSY)] });
+    world.apply(&Step::Stop { dev: DEV });
+    assert!(world.forbids(&Step::Start { dev: DEV, server: 0 }).is_some());
+}
+
+#[test]
+fn parameters_that_are_refused_while_start_waits_leave_no_size() {
+    let started = world(
+        Recovery::None,
+        &[
+            LIVE[0],
+            LIVE[3],
+            LIVE[1],
+            Step::SetParams { dev: DEV, valid: false },
+            Step::FetchAll { dev: DEV },
+        ],
+    );
+    let device = started.device(DEV).unwrap();
+    assert_eq!((device.state, device.mib), (State::Live, 0));
+}

@@ -1,0 +1,188 @@
+//! One round: a machine is booted, does some scenarios with one input, and ends well, with differences, or lost.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reports::event::{GuestEvent, GuestLine, Record, Seen};
+use reports::plan::DebugOptions;
+use reports::report::{Report, Verdict};
+use scenarios::model::{Input, Reproducer, Step};
+use scenarios::{Scenario, catalogue};
+
+use crate::cli::{MachineArgs, SourceArgs};
+use crate::environment;
+use crate::error::Error;
+use crate::prepare::Workshop;
+use crate::progress::Terminal;
+use crate::run::{Done, Request, run_in};
+use crate::workspace;
+
+/// A workshop that stays open for many rounds.
+pub(crate) struct Bench<'a> {
+    workshop: Workshop,
+    machine: &'a MachineArgs,
+    sources: &'a SourceArgs,
+    /// Shows what goes on.
+    pub(crate) progress: Arc<Terminal>,
+    /// Folder of everything.
+    pub(crate) folder: PathBuf,
+    rounds: u32,
+}
+
+/// How a round ended.
+#[derive(Debug, Default)]
+pub(crate) struct RoundEnd {
+    /// Every scenario passed.
+    pub(crate) passed: bool,
+    /// Nothing can be said of the kernel: the machine was not there.
+    pub(crate) infrastructure: Option<String>,
+    /// Title of the splat, where the kernel printed one or was lost.
+    pub(crate) crash: Option<String>,
+    /// Steps that were being done last.
+    pub(crate) last_steps: Vec<Step>,
+    /// What the guest had shrunk itself.
+    pub(crate) reproducers: Vec<Reproducer>,
+    /// Verdicts and summaries, one line each.
+    pub(crate) told: Vec<String>,
+    /// Everything that was said in steps.
+    pub(crate) steps: Vec<String>,
+}
+
+impl<'a> Bench<'a> {
+    pub(crate) fn open(
+        machine: &'a MachineArgs,
+        sources: &'a SourceArgs,
+        output: Option<&Path>,
+        name: &str,
+    ) -> Result<Self, Error> {
+        let progress = Arc::new(Terminal::new());
+        let workshop = Workshop::open(sources, &progress)?;
+        let folder = output.map_or_else(
+            || {
+                workspace::root()
+                    .join("artifacts")
+                    .join(format!("{name}-{}", environment::unix_ms()))
+            },
+            Path::to_owned,
+        );
+        Ok(Self { workshop, machine, sources, progress, folder, rounds: 0 })
+    }
+
+    /// Boots `kernel` and does the scenarios called `ids`.
+    pub(crate) fn round(
+        &mut self,
+        kernel: &str,
+        ids: &[&str],
+        seed: u64,
+        input: &Input,
+    ) -> Result<RoundEnd, Error> {
+        self.rounds += 1;
+        let folder = self.folder.join(format!("round-{}", self.rounds));
+        let scenarios: Option<Vec<&'static Scenario>> =
+            ids.iter().map(|id| catalogue::find(id)).collect();
+        let scenarios =
+            scenarios.ok_or_else(|| Error::usage(format!("no such scenario among {ids:?}")))?;
+        let request = Request {
+            kernels: vec![kernel.to_owned()],
+            scenarios,
+            selftests: &[],
+            seed: Some(seed),
+            debug: DebugOptions::default(),
+            model_input: Some(serde_json::to_string(input).map_err(Error::infrastructure)?),
+            output: Some(&folder),
+            jobs: Some(1),
+            machine: self.machine,
+            sources: self.sources,
+        };
+        let done = run_in(&mut self.workshop, &request, &self.progress)?;
+        end_of(&done, seed)
+    }
+}
+
+fn end_of(done: &Done, seed: u64) -> Result<RoundEnd, Error> {
+    let report = &done.report;
+    let mut end = RoundEnd {
+        passed: report.scenarios().all(|(_, one)| one.verdict == Verdict::Pass),
+        crash: crash_title(report),
+        ..RoundEnd::default()
+    };
+    if report.kernels.iter().all(|kernel| kernel.guest.is_none()) {
+        end.infrastructure = Some(report.status_reason.clone());
+    }
+    let commit = report.run.commit.clone();
+    for (kernel, scenario) in report.scenarios() {
+        end.told.push(format!("{}: {:?}: {}", scenario.id, scenario.verdict, scenario.message));
+        for evidence in &scenario.evidence {
+            let parsed = serde_json::from_str::<Reproducer>(&evidence.text);
+            if let (true, Ok(found)) = (evidence.name.starts_with("reproducer"), parsed) {
+                let release = kernel.kernel.release.clone().unwrap_or_default();
+                end.reproducers.push(Reproducer {
+                    commit: commit.clone(),
+                    kernel: release,
+                    seed,
+                    ..found
+                });
+            }
+        }
+    }
+    let path = done.folder.join("events.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(Error::infrastructure)?;
+    end.steps = text.lines().filter_map(step_text).collect();
+    let case = end.steps.iter().rev().find_map(|text| text.strip_prefix("case "));
+    end.last_steps = case.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    Ok(end)
+}
+
+fn step_text(line: &str) -> Option<String> {
+    let record: Record = serde_json::from_str(line).ok()?;
+    let Seen::Line { text } = record.seen else { return None };
+    match serde_json::from_str::<GuestLine>(&text).ok()?.event {
+        GuestEvent::Step { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+/// The first line of what the kernel printed, without what differs from one boot to the next.
+fn crash_title(report: &Report) -> Option<String> {
+    let health = report.scenarios().flat_map(|(_, one)| &one.health).map(|f| f.text.clone());
+    let boots = report.kernels.iter().flat_map(|kernel| &kernel.boots);
+    let consoles = boots.filter(|boot| boot.console_splat).filter_map(|boot| {
+        let console = boot.console.as_deref().unwrap_or_default();
+        reports::splat::scan(console).into_iter().next().map(|finding| finding.text)
+    });
+    let text = health.chain(consoles).next()?;
+    Some(title(&text))
+}
+
+/// Numbers go: addresses, times, pids.
+fn title(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    // A console has the time in front.
+    let first = match first.split_once(']') {
+        Some((time, rest)) if time.starts_with('[') => rest,
+        _ => first,
+    };
+    let mut title = String::new();
+    for word in first.split_whitespace() {
+        let number = word.trim_end_matches([':', ',']);
+        let digits = number.strip_prefix("0x").unwrap_or(number);
+        let is_number = digits.len() > 3 && digits.chars().all(|c| c.is_ascii_hexdigit());
+        title.push_str(if is_number { "N" } else { word });
+        title.push(' ');
+    }
+    title.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_of_the_same_crash_are_the_same() {
+        let one = title("BUG: kernel NULL pointer dereference, address: 0000000000000010\n #PF");
+        let two =
+            title("[    6.663] BUG: kernel NULL pointer dereference, address: 0000000000000018");
+        assert_eq!(one, "BUG: kernel NULL pointer dereference, address: N");
+        assert_eq!(one, two);
+    }
+}
