@@ -91,6 +91,7 @@ impl<'a> Bench<'a> {
             model_input: Some(serde_json::to_string(input).map_err(Error::infrastructure)?),
             output: Some(&folder),
             jobs: Some(1),
+            until_red: false,
             machine: self.machine,
             sources: self.sources,
         };
