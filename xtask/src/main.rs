@@ -20,6 +20,7 @@ mod prepare;
 mod progress;
 mod recorder;
 mod run;
+mod section;
 mod selftest_guest;
 mod selftest_table;
 mod shard;

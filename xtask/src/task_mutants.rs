@@ -10,7 +10,10 @@ use crate::error::Error;
 use crate::mutants::{self, Course, Fate, Matrix};
 use crate::prepare::Workshop;
 use crate::progress::Terminal;
-use crate::{environment, interrupt, workspace};
+use crate::{environment, interrupt, section, workspace};
+
+/// The section of a page that holds the matrix.
+const SECTION: &str = "mutants";
 
 pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, Error> {
     let known = |name: &String| mutants::all().any(|mutant| mutant.name == name);
@@ -24,6 +27,9 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, Error> {
         }
         anstream::println!("{} mutants", mutants::all().count());
         return Ok(ExitCode::Passed);
+    }
+    if let Some(path) = &args.into {
+        section::check(path, SECTION)?;
     }
     let progress = Arc::new(Terminal::new());
     let mut workshop = Workshop::open(&args.sources, &progress)?;
@@ -64,6 +70,10 @@ fn matrix(mut course: Course<'_>) -> Result<ExitCode, Error> {
     let kernel_release = course.kernel_release.clone();
     let matrix = Matrix { kernel_release, commit, dirty, rows };
     write(&course.folder, &matrix)?;
+    // What is not whole is not put where it looks as if it were.
+    if let Some(path) = args.into.as_ref().filter(|_| matrix.rows.len() == chosen.len()) {
+        section::replace(path, SECTION, &matrix.markdown())?;
+    }
     if args.json {
         let json = serde_json::to_string_pretty(&matrix).map_err(Error::infrastructure)?;
         anstream::println!("{json}");

@@ -12,7 +12,7 @@ use reports::report::{ExitCode, Report};
 
 use crate::cli::ReportArgs;
 use crate::error::Error;
-use crate::perf::section;
+use crate::section;
 
 /// Bytes of a file that are read; a report of this size is none.
 const FILE_BYTES_MAX: u64 = 256 << 20;

@@ -10,12 +10,13 @@ use crate::cli::CompareArgs;
 use crate::compare::contenders::{self, Contender, MODULES};
 use crate::compare::peers::Peers;
 use crate::error::Error;
+use crate::perf::choice;
 use crate::perf::deliver::deliver;
 use crate::perf::layout::{Extent, Order, cells};
 use crate::perf::measure::Bench;
-use crate::perf::{choice, section};
 use crate::prepare::Workshop;
 use crate::progress::Terminal;
+use crate::section;
 use crate::{environment, workspace};
 
 /// The section of a page that holds these tables.

@@ -12,9 +12,10 @@ use crate::perf::deliver::deliver;
 use crate::perf::layout::{Extent, Order, cells};
 use crate::perf::measure::Bench;
 use crate::perf::subjects::{self, Programs};
-use crate::perf::{benches, choice, libublk, section};
+use crate::perf::{benches, choice, libublk};
 use crate::prepare::{Workshop, cache_dir};
 use crate::progress::Terminal;
+use crate::section;
 use crate::{environment, workspace};
 
 /// The section of a page that holds these tables.

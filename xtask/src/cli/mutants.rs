@@ -29,6 +29,9 @@ pub(crate) struct MutantsArgs {
     /// Folder for the reports; default `artifacts/mutants-<time>` in the workspace.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Puts the matrix into this page of the documentation, too, between the marks of this command.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) into: Option<PathBuf>,
     /// Machines at once where many scenarios run, as for `vm-e2e`.
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub(crate) jobs: Option<usize>,

@@ -7,9 +7,9 @@ use reports::perf::{PerfReport, markdown, terminal};
 use reports::render::Palette;
 use reports::report::ExitCode;
 
-use super::section;
 use crate::error::Error;
 use crate::interrupt;
+use crate::section;
 
 /// Writes `perf.json`, `perf.md` and `report.html`, shows the tables, and puts them into `into`, whose section
 /// has the name of the command.

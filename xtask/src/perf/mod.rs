@@ -9,5 +9,4 @@ pub(crate) mod machine;
 pub(crate) mod measure;
 mod registry;
 pub(crate) mod rublk;
-pub(crate) mod section;
 pub(crate) mod subjects;
