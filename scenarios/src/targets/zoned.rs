@@ -167,6 +167,9 @@ fn write_pointers(context: &mut Context) -> Result<String, Stop> {
     for number in 4..8 {
         device.write_at(number * ZONE, &content[..4096])?;
     }
+    // Three may be open: the fourth that a write opens closes the first.
+    see(context, 4, 8, "cl")?;
+    see(context, 7, 8, "oi")?;
     let errno = errno_of(device.write_at(8 * ZONE, &content[..4096]));
     context.check(
         FailureKind::Errno,
