@@ -58,6 +58,10 @@ fn matrix(mut course: Course<'_>) -> Result<ExitCode, Error> {
             break;
         }
         let row = course.of_mutant(mutant)?;
+        // Of one whose run was cut short nothing is known, unless it was killed before.
+        if interrupt::requested() && !matches!(row.fate, Fate::Killed { .. }) {
+            break;
+        }
         let fate = match &row.fate {
             Fate::Killed { scenario, .. } => format!("killed by {scenario}"),
             Fate::Alive => "ALIVE".to_owned(),
