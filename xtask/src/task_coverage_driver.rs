@@ -17,7 +17,7 @@ use crate::task_vm_e2e::{choose, show};
 pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
     let scenarios = choose(&args.filters)?;
     let progress = Arc::new(Terminal::new());
-    let mut workshop = Workshop::open(&args.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.run.sources, &progress)?;
     let kernel = workshop.fetch(&args.kernel)?;
     let Some(notes) = kernel.driver_notes else {
         let message = format!("kernel {} counts nothing: use 7.3+gcov", args.kernel);
@@ -27,22 +27,22 @@ pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
         kernels: vec![args.kernel.clone()],
         scenarios,
         selftests: &[],
-        seed: args.seed,
+        seed: args.run.seed,
         model_input: None,
         debug: DebugOptions { driver_counters: true, ..DebugOptions::default() },
-        output: args.output.as_deref(),
-        jobs: args.jobs,
+        output: args.run.output.as_deref(),
+        jobs: args.run.jobs,
         until_red: false,
-        machine: &args.machine,
-        sources: &args.sources,
+        machine: &args.run.machine,
+        sources: &args.run.sources,
     };
     let done = run_in(&mut workshop, &request, &progress)?;
-    if !args.json {
+    if !args.run.json {
         show(&done, false)?;
     }
     let coverage = driver::coverage(&done, &notes)?;
     driver::write(&done.folder, &coverage, &notes)?;
-    if args.json {
+    if args.run.json {
         let text = serde_json::to_string_pretty(&coverage).map_err(Error::infrastructure)?;
         anstream::println!("{text}");
     } else {

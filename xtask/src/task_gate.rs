@@ -11,7 +11,7 @@ use reports::report::ExitCode;
 use crate::cli::{GateArgs, PerfClock};
 use crate::error::Error;
 use crate::gate::baselines;
-use crate::gate::course::{Course, write};
+use crate::gate::course::Course;
 use crate::{environment, workspace};
 
 /// Machines whose numbers make a baseline: what differs between boots is in it then.
@@ -68,8 +68,8 @@ pub(crate) fn decide(args: &GateArgs, seed: u64) -> Result<Decision, Error> {
     };
     let folder = course.folder();
     let json = serde_json::to_string_pretty(&decision).map_err(Error::infrastructure)?;
-    write(&folder.join("gate.json"), &json)?;
-    write(&folder.join("gate.md"), &markdown(&decision))?;
+    workspace::write(&folder.join("gate.json"), &json)?;
+    workspace::write(&folder.join("gate.md"), markdown(&decision))?;
     course.say(&format!("reports: {}", folder.display()));
     Ok(decision)
 }
@@ -124,7 +124,7 @@ fn accept(args: &GateArgs, seed: u64) -> Result<ExitCode, Error> {
     };
     let made = Baseline::accept(before.as_ref(), &reports, acceptance, &deltas).map_err(refused)?;
     let json = serde_json::to_string_pretty(&made).map_err(Error::infrastructure)?;
-    write(&path, &format!("{json}\n"))?;
+    workspace::write(&path, format!("{json}\n"))?;
     let metrics = made.metrics.len();
     anstream::println!("gate: accepted: {metrics} metrics in {}", path.display());
     Ok(ExitCode::Passed)

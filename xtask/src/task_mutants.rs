@@ -32,10 +32,10 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, Error> {
         section::check(path, SECTION)?;
     }
     let progress = Arc::new(Terminal::new());
-    let mut workshop = Workshop::open(&args.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.run.sources, &progress)?;
     progress.doing("build: runner and ublk with every mutant in them");
     workshop.use_programs(mutants::build()?);
-    let folder = match &args.output {
+    let folder = match &args.run.output {
         Some(path) => path.clone(),
         None => {
             let name = format!("mutants-{}", environment::unix_ms());
@@ -78,7 +78,7 @@ fn matrix(mut course: Course<'_>) -> Result<ExitCode, Error> {
     if let Some(path) = args.into.as_ref().filter(|_| matrix.rows.len() == chosen.len()) {
         section::replace(path, SECTION, &matrix.markdown())?;
     }
-    if args.json {
+    if args.run.json {
         let json = serde_json::to_string_pretty(&matrix).map_err(Error::infrastructure)?;
         anstream::println!("{json}");
     } else {
@@ -119,11 +119,7 @@ fn unmutated(mut course: Course<'_>, times: u32) -> Result<ExitCode, Error> {
 fn write(folder: &Path, matrix: &Matrix) -> Result<(), Error> {
     let json = serde_json::to_string_pretty(matrix).map_err(Error::infrastructure)?;
     for (name, text) in [("mutants.json", json), ("mutants.md", matrix.markdown())] {
-        let path = folder.join(name);
-        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
-        written.map_err(|error| {
-            Error::infrastructure(format!("cannot write {}: {error}", path.display()))
-        })?;
+        workspace::write(&folder.join(name), text)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use reports::report::ExitCode;
 use serde_json::Value;
+use vmimage::fsio;
 
 use crate::browser::{self, Chromium, Paper, Screen, Tab};
 use crate::cli::ReportShotsArgs;
@@ -194,8 +195,7 @@ fn colours(tab: &mut Tab<'_>, png: &[u8]) -> Result<u64, Error> {
 fn save(file: &Path, place: &str, extension: &str, bytes: &[u8]) -> Result<(), Error> {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let path = file.with_file_name(format!("{stem}-{place}.{extension}"));
-    std::fs::write(&path, bytes)
-        .map_err(|error| Error::infrastructure(format!("cannot write {}: {error}", path.display())))
+    fsio::write(&path, bytes).map_err(Error::infrastructure)
 }
 
 #[cfg(test)]

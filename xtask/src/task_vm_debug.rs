@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reports::plan::DebugOptions;
 use reports::report::ExitCode;
 use scenarios::catalogue;
+use vmimage::fsio;
 
 use crate::cli::DebugArgs;
 use crate::error::Error;
@@ -52,9 +53,7 @@ fn write_evidence(done: &Done) -> Result<Vec<std::path::PathBuf>, Error> {
     for (_, scenario) in done.report.scenarios() {
         for evidence in &scenario.evidence {
             let path = done.folder.join(file_name(&evidence.name));
-            std::fs::write(&path, &evidence.text).map_err(|error| {
-                Error::infrastructure(format!("cannot write {}: {error}", path.display()))
-            })?;
+            fsio::write(&path, evidence.text.as_bytes()).map_err(Error::infrastructure)?;
             written.push(path);
         }
     }

@@ -31,17 +31,17 @@ pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
         kernels,
         scenarios: chosen,
         selftests: &[],
-        seed: args.seed,
+        seed: args.run.seed,
         debug: DebugOptions::default(),
         model_input: None,
-        output: args.output.as_deref(),
-        jobs: args.jobs,
+        output: args.run.output.as_deref(),
+        jobs: args.run.jobs,
         until_red: false,
-        machine: &args.machine,
-        sources: &args.sources,
+        machine: &args.run.machine,
+        sources: &args.run.sources,
     };
     let done = run_request(&request, &Arc::new(Terminal::new()))?;
-    show(&done, args.json)?;
+    show(&done, args.run.json)?;
     Ok(done.report.exit_code())
 }
 

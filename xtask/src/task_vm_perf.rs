@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::Rng;
 use reports::perf::{PerfReport, Subject, bencher, github};
 use reports::report::ExitCode;
+use vmimage::fsio;
 
 use crate::cli::PerfArgs;
 use crate::error::Error;
@@ -103,9 +104,7 @@ fn export(args: &PerfArgs, report: &PerfReport) -> Result<(), Error> {
     let wanted = [(&args.export_github, github(report)), (&args.export_bencher, bencher(report))];
     for (path, text) in wanted {
         let Some(path) = path.as_ref().filter(|_| report.errors.is_empty()) else { continue };
-        std::fs::write(path, text).map_err(|error| {
-            Error::infrastructure(format!("cannot write {}: {error}", path.display()))
-        })?;
+        fsio::write(path, text.as_bytes()).map_err(Error::infrastructure)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use vmimage::fsio;
 
 use crate::error::Error;
 use crate::interrupt;
@@ -16,6 +17,13 @@ use crate::interrupt;
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
+}
+
+/// Writes a file, and makes its folder.
+pub(crate) fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
+    fsio::create_dir_all(path.parent().unwrap_or(path))
+        .and_then(|()| fsio::write(path, bytes.as_ref()))
+        .map_err(Error::infrastructure)
 }
 
 /// Commit and whether the tree differs from it; "unknown" outside a git checkout.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{MachineArgs, SourceArgs, jobs, seed};
+use super::RunArgs;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CoverageArgs {
@@ -47,22 +47,8 @@ pub(crate) struct DriverCoverageArgs {
     /// Fewer branches than this, in percent, are a failure.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub(crate) min_branches: f64,
-    /// Seed of every random choice; printed in the report.
-    #[arg(long, value_parser = seed)]
-    pub(crate) seed: Option<u64>,
-    /// Prints the coverage as JSON on standard output instead of the table.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Folder for the reports; default `artifacts/<time>` in the workspace.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output: Option<PathBuf>,
-    /// Machines at once, as for `vm-e2e`.
-    #[arg(long, value_name = "N", value_parser = jobs)]
-    pub(crate) jobs: Option<usize>,
     #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-    #[command(flatten)]
-    pub(crate) sources: SourceArgs,
+    pub(crate) run: RunArgs,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

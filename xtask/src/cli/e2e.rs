@@ -6,24 +6,16 @@ use clap::Args;
 
 use super::{MachineArgs, SourceArgs, jobs, seed};
 
+/// What every run of scenarios takes.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct E2eArgs {
-    /// Kernel: a series (`6.12`, `7.3`), a release (`6.18.5`), `newest`, or a bzImage file. Repeatable.
-    #[arg(long = "kernel", value_name = "KERNEL")]
-    pub(crate) kernels: Vec<String>,
-    /// Only scenarios whose id holds this text, or matches it as a pattern with `*`. Repeatable.
-    #[arg(long = "filter", value_name = "TEXT")]
-    pub(crate) filters: Vec<String>,
+pub(crate) struct RunArgs {
     /// Seed of every random choice; printed in each report.
     #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,
-    /// Lists the scenarios and what each covers, and runs nothing.
-    #[arg(long)]
-    pub(crate) list: bool,
-    /// Prints the report as JSON on standard output instead of the table.
+    /// Prints the result as JSON on standard output instead of the table.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Folder for the reports; default `artifacts/<time>` in the workspace.
+    /// Folder for the reports; default one named by the time in `artifacts` in the workspace.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
     /// Machines at once, which share one kernel's scenarios; default: as many as CPUs and free memory
@@ -34,6 +26,21 @@ pub(crate) struct E2eArgs {
     pub(crate) machine: MachineArgs,
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct E2eArgs {
+    /// Kernel: a series (`6.12`, `7.3`), a release (`6.18.5`), `newest`, or a bzImage file. Repeatable.
+    #[arg(long = "kernel", value_name = "KERNEL")]
+    pub(crate) kernels: Vec<String>,
+    /// Only scenarios whose id holds this text, or matches it as a pattern with `*`. Repeatable.
+    #[arg(long = "filter", value_name = "TEXT")]
+    pub(crate) filters: Vec<String>,
+    /// Lists the scenarios and what each covers, and runs nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use compare::CompareArgs;
 pub(crate) use coverage::{CoverageArgs, CoverageOf, DriverCoverageArgs, ErrnoCoverageArgs};
-pub(crate) use e2e::{E2eArgs, SimpleArgs};
+pub(crate) use e2e::{E2eArgs, RunArgs, SimpleArgs};
 pub(crate) use fuzz::FuzzArgs;
 pub(crate) use gate::{GateArgs, Plant};
 pub(crate) use kernel::{KernelArgs, KernelBuildArgs, KernelTask};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{MachineArgs, SourceArgs, jobs, seed};
+use super::RunArgs;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MutantsArgs {
@@ -20,23 +20,9 @@ pub(crate) struct MutantsArgs {
     /// Runs the whole suite that many times on the same programs with no bug chosen, instead.
     #[arg(long, value_name = "TIMES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub(crate) unmutated: u32,
-    /// Seed of every random choice of the scenarios.
-    #[arg(long, value_parser = seed)]
-    pub(crate) seed: Option<u64>,
-    /// Prints the matrix as JSON on standard output instead of the table.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Folder for the reports; default `artifacts/mutants-<time>` in the workspace.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output: Option<PathBuf>,
     /// Puts the matrix into this page of the documentation, too, between the marks of this command.
     #[arg(long, value_name = "FILE")]
     pub(crate) into: Option<PathBuf>,
-    /// Machines at once where many scenarios run, as for `vm-e2e`.
-    #[arg(long, value_name = "N", value_parser = jobs)]
-    pub(crate) jobs: Option<usize>,
     #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-    #[command(flatten)]
-    pub(crate) sources: SourceArgs,
+    pub(crate) run: RunArgs,
 }

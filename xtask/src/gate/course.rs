@@ -136,7 +136,7 @@ impl Course {
         let report = bench.measure(self.subjects.clone(), &self.scope.cells, &extent, &run_dir)?;
         self.machines += 1;
         let json = serde_json::to_string_pretty(&report).map_err(Error::infrastructure)?;
-        write(&run_dir.join("perf.json"), &json)?;
+        workspace::write(&run_dir.join("perf.json"), &json)?;
         if interrupt::requested() {
             return Err(Error::interrupted("stopped; what was measured is kept and not judged"));
         }
@@ -168,12 +168,4 @@ fn programs(args: &GateArgs, progress: &Terminal) -> Result<Programs, Error> {
         (None, None) => None,
     };
     Ok(Programs { ublk, base, ..Programs::default() })
-}
-
-/// Writes a file, and makes its folder.
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(path, text))
-        .map_err(|error| Error::infrastructure(format!("cannot write {}: {error}", path.display())))
 }

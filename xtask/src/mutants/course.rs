@@ -60,20 +60,20 @@ impl Course<'_> {
         mutant: Option<&str>,
     ) -> Result<Done, Error> {
         // One machine is booted sooner than two, and a few scenarios are done before the second is up.
-        let jobs = if scenarios.len() < 12 { Some(1) } else { self.args.jobs };
+        let jobs = if scenarios.len() < 12 { Some(1) } else { self.args.run.jobs };
         let folder = self.folder.join(name);
         let request = Request {
             kernels: vec![self.args.kernel.clone()],
             scenarios,
             selftests: &[],
-            seed: self.args.seed,
+            seed: self.args.run.seed,
             model_input: None,
             debug: DebugOptions { mutant: mutant.map(str::to_owned), ..DebugOptions::default() },
             output: Some(&folder),
             jobs,
             until_red: mutant.is_some(),
-            machine: &self.args.machine,
-            sources: &self.args.sources,
+            machine: &self.args.run.machine,
+            sources: &self.args.run.sources,
         };
         let done = run_in(&mut self.workshop, &request, &self.progress)?;
         if let Some(kernel) = done.report.kernels.first() {

@@ -1,11 +1,12 @@
 //! Where a measurement's numbers go: files in a folder, the terminal, and a page of the documentation.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use reports::html::Document;
 use reports::perf::{PerfReport, markdown, terminal};
 use reports::render::Palette;
 use reports::report::ExitCode;
+use vmimage::fsio;
 
 use crate::error::Error;
 use crate::interrupt;
@@ -39,10 +40,7 @@ pub(crate) fn deliver(
 fn write(folder: &Path, report: &PerfReport) -> Result<(), Error> {
     let json = serde_json::to_string_pretty(report).map_err(Error::infrastructure)?;
     for (name, text) in [("perf.json", json), ("perf.md", markdown(report))] {
-        let path: PathBuf = folder.join(name);
-        std::fs::write(&path, text).map_err(|error| {
-            Error::infrastructure(format!("cannot write {}: {error}", path.display()))
-        })?;
+        fsio::write(&folder.join(name), text.as_bytes()).map_err(Error::infrastructure)?;
     }
     let page = reports::write_html(folder, Document::Perf(report));
     page.map(drop).map_err(Error::infrastructure)

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use vmimage::fsio;
 
 use crate::error::Error;
 
@@ -57,8 +58,7 @@ fn reason(said: &str) -> &str {
 
 /// Writes a small file.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
-    std::fs::write(path, text)
-        .map_err(|error| Error::infrastructure(format!("cannot write {}: {error}", path.display())))
+    fsio::write(path, text.as_bytes()).map_err(Error::infrastructure)
 }
 
 #[cfg(test)]
