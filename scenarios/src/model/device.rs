@@ -38,6 +38,8 @@ pub enum Tag {
     Owned,
     /// Taken back. It counts as fetched until the device is closed.
     Cancelled,
+    /// Of an earlier round that was not ended: it counts as fetched, and its command is gone. Before 7.3.
+    Stale,
 }
 
 /// A command that the kernel holds back.
@@ -312,10 +314,18 @@ impl Device {
         } else if self.count(Tag::Armed) > 0 {
             self.cancelling = true;
         }
-        self.tags = [Tag::Free; TAGS as usize];
+        self.end_round();
         self.opener = None;
         self.stopping = false;
         self.round_cancelled = false;
+    }
+
+    /// Tags are to be fetched again; those of a device that is spent keep what they were.
+    fn end_round(&mut self) {
+        let spent = self.spent;
+        for tag in self.tags.iter_mut().filter(|tag| !spent || **tag != Tag::Free) {
+            *tag = if spent { Tag::Stale } else { Tag::Free };
+        }
     }
 
     fn lose_server(&mut self, effects: &mut Effects) {

@@ -15,6 +15,9 @@ const END_WEIGHT: u32 = 2;
 /// A new process costs more than many steps.
 const KILL_WEIGHT: u32 = 1;
 
+/// Draws before the first step that is allowed is taken.
+const DRAWS_MAX: usize = 2000;
+
 /// Every step there is for so many devices and servers.
 #[must_use]
 pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
@@ -65,16 +68,23 @@ pub fn sequence(world: &World, length: usize, rng: &mut impl Rng) -> Vec<Step> {
     let mut world = world.clone();
     let mut steps = Vec::with_capacity(length);
     for _ in 0..length {
-        let allowed: Vec<(Step, u32)> = alphabet
-            .iter()
-            .filter(|step| world.forbids(step).is_none())
-            .map(|step| (*step, weight(&world, step)))
-            .collect();
-        let Ok((step, _)) = allowed.choose_weighted(rng, |(_, weight)| *weight) else { break };
-        world.apply(step);
-        steps.push(*step);
+        let Some(step) = draw(&world, &alphabet, rng) else { break };
+        world.apply(&step);
+        steps.push(step);
     }
     steps
+}
+
+/// One step by its weight: drawn evenly and kept with a chance of its weight, for weighing takes longer than drawing.
+fn draw(world: &World, alphabet: &[Step], rng: &mut impl Rng) -> Option<Step> {
+    for _ in 0..DRAWS_MAX {
+        let step = alphabet.choose(rng)?;
+        if world.forbids(step).is_none() && rng.random_range(0..CHANGE_WEIGHT) < weight(world, step)
+        {
+            return Some(*step);
+        }
+    }
+    alphabet.iter().find(|step| world.forbids(step).is_none()).copied()
 }
 
 fn weight(world: &World, step: &Step) -> u32 {

@@ -134,7 +134,8 @@ fn ambiguous(device: &Device, step: &Step) -> Option<&'static str> {
     if device.is_stopping_slowly() && !free_of_the_mutex {
         return Some("a stop that waits for requests holds the device's mutex");
     }
-    let broken = device.count(Tag::Cancelled) > 0 && !device.cancelling;
+    let dead = device.count(Tag::Cancelled) + device.count(Tag::Stale);
+    let broken = dead > 0 && !device.cancelling;
     let serves = device.state != State::Dead && matches!(step, Step::Read { .. });
     (broken && serves).then_some("a request would meet a cancelled tag")
 }

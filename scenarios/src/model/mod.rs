@@ -35,6 +35,7 @@ use crate::scenario::Scenario;
 pub use case::Difference;
 pub use device::{Device, Read, State, TAGS, Tag, Waiting, Waits};
 pub use effects::{Answer, Effects, any_of};
+pub(crate) use findings::started_again_bug;
 pub use generate::{alphabet, sequence};
 pub use graph::Graph;
 pub use input::{Input, VARIABLE as INPUT_VARIABLE};
@@ -78,6 +79,14 @@ pub const SCENARIOS: &[Scenario] = &[
         covers: &["model"],
         known_bug: findings::quiesce_bug,
         run: findings::quiesce_of_a_successor,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "model/start-again-after-stop",
+        title: "a device that was stopped and left by its server serves again with the next one",
+        covers: &["model"],
+        known_bug: findings::started_again_bug,
+        run: findings::started_again,
         ..Scenario::DRIVER
     },
 ];

@@ -22,7 +22,7 @@ use crate::rig::{EBUSY, EINVAL};
 pub(super) const DEVICES: usize = 2;
 pub(super) const SERVERS: usize = 2;
 /// Lengths of a case, in steps.
-const LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
+const LENGTHS: std::ops::RangeInclusive<usize> = 10..=60;
 /// How long a failing case is made shorter.
 const SHRINK_MAX: Duration = Duration::from_secs(15);
 /// Differences after which a run ends.

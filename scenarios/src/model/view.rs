@@ -1,7 +1,8 @@
 //! What can be seen of the devices between two steps, as the model expects it and as the kernel shows it.
 
 use std::fmt;
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use super::device::{Device, State, Tag};
 use super::server::TagCounts;
@@ -116,8 +117,20 @@ pub(super) fn observed(id: u32, info: &DevInfo, tags: Option<TagCounts>, wanted:
     }
 }
 
-/// References to the driver's module: open nodes and releases that go on. `None` where it is built in.
-pub(super) fn module_references() -> Option<i64> {
-    let path = Path::new("/sys/module/ublk_drv/refcnt");
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+/// References to the driver's module: open nodes and releases that go on.
+#[derive(Debug)]
+pub(super) struct ModuleReferences(Option<File>);
+
+impl ModuleReferences {
+    /// Opened once: it is read after every step.
+    pub(super) fn open() -> Self {
+        Self(File::open("/sys/module/ublk_drv/refcnt").ok())
+    }
+
+    /// `None` where the driver is built in.
+    pub(super) fn count(&self) -> Option<i64> {
+        let mut text = [0; 24];
+        let bytes = self.0.as_ref()?.read_at(&mut text, 0).ok()?;
+        std::str::from_utf8(&text[..bytes]).ok()?.trim().parse().ok()
+    }
 }

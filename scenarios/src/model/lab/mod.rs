@@ -21,12 +21,19 @@ use self::steps::expect;
 use super::process::{Server, Spares};
 use super::server::{Order, Reply};
 use super::step::Step;
-use super::view;
+use super::view::ModuleReferences;
 use super::world::World;
 use crate::context::{During, Stop};
 
 /// Ids of devices start here, far from those the kernel chooses.
 const FIRST_ID: u32 = 70;
+/// Makes who waits for a grace period wait less.
+const EXPEDITED: &str = "/sys/kernel/rcu_expedited";
+/// The same for who is called back after one, as when a queue is frozen: file, while the lab is there, and after.
+const GRACE_PERIODS: [(&str, &str, &str); 2] = [
+    ("/sys/module/rcutree/parameters/jiffies_till_first_fqs", "0", "1"),
+    ("/sys/module/rcutree/parameters/jiffies_till_next_fqs", "1", "1"),
+];
 /// How often the picture is taken again.
 const LOOK_AGAIN: Duration = Duration::from_micros(300);
 
@@ -67,7 +74,9 @@ pub(super) struct Lab {
     /// Results of reads that have come and were not asked for yet.
     read_results: BTreeMap<u8, i32>,
     no_part_scan: bool,
-    references: Option<i64>,
+    references: ModuleReferences,
+    /// How many there were before the first device.
+    references_before: Option<i64>,
     /// How long an answer that must come is waited for.
     pub(super) patience: Duration,
     /// Also does what [`World::forbids`]; for those who look at what the kernel dies of.
@@ -80,12 +89,16 @@ pub(super) struct Lab {
 impl Lab {
     pub(super) fn new(world: &World, patience: Duration) -> Result<Self, Stop> {
         // Removing a disk waits for several grace periods; this makes them short.
-        let _ = std::fs::write("/sys/kernel/rcu_expedited", "1");
+        let _ = std::fs::write(EXPEDITED, "1");
+        for (path, fast, _) in GRACE_PERIODS {
+            let _ = std::fs::write(path, fast);
+        }
         let control = Control::open().during("open the control device")?.with_deadline(patience);
         let mut reads = RawRing::new(RingShape::default()).during("make a ring")?;
         let arena = Arena::new(usize::from(u8::MAX) * 4096).during("map memory for reads")?;
         reads.register_sparse_buffers(1).during("make a buffer table")?;
         reads.register_arena(0, &arena).during("register memory")?;
+        let references = ModuleReferences::open();
         Ok(Self {
             control,
             reads,
@@ -96,7 +109,8 @@ impl Lab {
             pending: BTreeMap::new(),
             read_results: BTreeMap::new(),
             no_part_scan: world.profile.no_part_scan,
-            references: view::module_references(),
+            references_before: references.count(),
+            references,
             patience,
             bold: false,
             steps: 0,
@@ -144,6 +158,9 @@ impl Lab {
             Step::OpenBlock { dev } => expect(&effects.answer, self.open_block(dev)?)?,
             Step::CloseBlock { dev } => self.blocks[usize::from(dev)] = None,
             _ => match self.control_command(step) {
+                Some(command) if matches!(step, Step::Add { .. }) => {
+                    self.add(&command, &effects.answer)?;
+                }
                 Some(command) => self.command(command, &effects.answer)?,
                 None => self.order(step, opener, &effects.answer)?,
             },
@@ -204,6 +221,9 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _ = std::fs::write("/sys/kernel/rcu_expedited", "0");
+        let _ = std::fs::write(EXPEDITED, "0");
+        for (path, _, usual) in GRACE_PERIODS {
+            let _ = std::fs::write(path, usual);
+        }
     }
 }

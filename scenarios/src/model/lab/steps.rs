@@ -9,7 +9,7 @@ use ublk::ctrl::{Command, CtrlError, Reply as Answered};
 use ublk::raw::{Addr, Completion, RawSqe};
 use ublk::uapi::{DevInfo, Features, ParamBasic, Params};
 
-use super::{Lab, Trouble, differs};
+use super::{LOOK_AGAIN, Lab, Trouble, differs};
 use crate::block::nodes;
 use crate::context::{During, Stop, errno};
 use crate::model::device::{DEFAULT_MIB, TAGS};
@@ -17,6 +17,7 @@ use crate::model::effects::{Answer, any_of};
 use crate::model::server::{BUFFER_BYTES, MODEL_SECTOR, Order, Reply};
 use crate::model::step::Step;
 use crate::model::view;
+use crate::rig::EEXIST;
 
 /// Bytes of one read.
 const READ_BYTES: u32 = 4096;
@@ -72,6 +73,20 @@ impl Lab {
         match result {
             Some(result) => expect(answer, result),
             None => Err(differs(answer, self.silence())),
+        }
+    }
+
+    /// ADD_DEV. A device that goes by itself is not found any more a moment before its id is free.
+    pub(super) fn add(&mut self, command: &Command, answer: &Answer) -> Result<(), Trouble> {
+        let begin = Instant::now();
+        loop {
+            let added = self.command(command.clone(), answer);
+            let taken = matches!(&added, Err(Trouble::Differs { observed, .. }) if *observed == errno(-EEXIST));
+            let goes = expect(answer, 0).is_ok() && begin.elapsed() < self.patience;
+            if !(taken && goes) {
+                return added;
+            }
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 
