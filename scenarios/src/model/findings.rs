@@ -5,7 +5,8 @@ use reports::event::FailureKind;
 use super::case;
 use super::lab::Lab;
 use super::sequences::{PATIENCE, announce, empty};
-use super::step::{Recovery, Step};
+use super::sort::{Recovery, Sort};
+use super::step::Step;
 use crate::context::{Context, Stop};
 use crate::kernel::KernelRelease;
 
@@ -29,20 +30,69 @@ pub(super) fn started_again(context: &mut Context) -> Result<String, Stop> {
     let mut lab = Lab::new(&world, PATIENCE)?;
     lab.bold = true;
     let (dev, server) = (0, 0);
-    let up = [Step::Open { dev, server }, Step::FetchAll { dev }, Step::Start { dev, server }];
+    let up = [
+        Step::Open { dev, server },
+        Step::FetchAll { dev, spread: false },
+        Step::Start { dev, server },
+    ];
     let mut steps = vec![
-        Step::Add { dev, recovery: Recovery::None, quiesce: false },
+        Step::Add { dev, sort: Sort::plain(Recovery::None, false) },
         Step::SetParams { dev, valid: true },
     ];
     steps.extend(up);
     steps.extend([Step::Stop { dev }, Step::KillServer { server }]);
     steps.extend(up);
-    steps.extend([Step::OpenBlock { dev }, Step::Read { dev }, Step::Answer { dev }]);
+    steps.extend([Step::OpenBlock { dev }, Step::Read { dev, queue: 0 }, Step::Answer { dev }]);
     announce(context, &steps);
     let difference = case::run(&mut lab, &world, &steps)?;
     let told = difference.as_ref().map(case::Difference::to_text).unwrap_or_default();
     context.check(FailureKind::State, format!("it serves again {told}"), difference.is_none())?;
     Ok("stopped, left by its server, started by the next one, and read from".into())
+}
+
+/// Where FETCH_REQ of a tag that has a request was seen to be accepted.
+pub(super) fn fetch_of_a_served_bug(kernel: KernelRelease) -> Option<&'static str> {
+    let seen = kernel.at_least(6, 17);
+    seen.then_some("docs/kernel-findings/fetch-of-a-served-tag-loses-the-request.md")
+}
+
+/// One of two queues of a device that is being taken over has all its tags fetched, and serves a read; its tags are fetched
+/// once more.
+pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
+    let world = empty(context, 1, 1)?;
+    if !world.profile.two_cpus {
+        return Err(Stop::skip("available parallelism", "two queues want two CPUs"));
+    }
+    let mut lab = Lab::new(&world, PATIENCE)?;
+    lab.bold = true;
+    let (dev, server) = (0, 0);
+    let fetch = |tag| Step::Fetch { dev, tag, thread: 0 };
+    let steps = [
+        Step::Add { dev, sort: Sort::plain(Recovery::Plain, false).with_two_queues() },
+        Step::SetParams { dev, valid: true },
+        Step::Open { dev, server },
+        Step::FetchAll { dev, spread: false },
+        Step::Start { dev, server },
+        Step::OpenBlock { dev },
+        Step::KillServer { server },
+        Step::StartRecovery { dev },
+        Step::Open { dev, server },
+        fetch(0),
+        fetch(1),
+        Step::Read { dev, queue: 0 },
+        fetch(0),
+        fetch(1),
+        fetch(2),
+        fetch(3),
+        Step::EndRecovery { dev, server },
+        Step::Answer { dev },
+    ];
+    announce(context, &steps);
+    let difference = case::run(&mut lab, &world, &steps)?;
+    let told = difference.as_ref().map(case::Difference::to_text).unwrap_or_default();
+    let what = format!("the tag keeps its request {told}");
+    context.check(FailureKind::State, what, difference.is_none())?;
+    Ok("FETCH_REQ of a tag that has a request is refused, and the request is answered".into())
 }
 
 /// A device whose next server has fetched is quiesced, and read from.
@@ -53,17 +103,17 @@ pub(super) fn quiesce_of_a_successor(context: &mut Context) -> Result<String, St
     lab.bold = true;
     let (dev, server) = (0, 0);
     let steps = [
-        Step::Add { dev, recovery: Recovery::Plain, quiesce: true },
+        Step::Add { dev, sort: Sort::plain(Recovery::Plain, true) },
         Step::SetParams { dev, valid: true },
         Step::Open { dev, server },
-        Step::FetchAll { dev },
+        Step::FetchAll { dev, spread: false },
         Step::Start { dev, server },
         Step::KillServer { server },
         Step::Open { dev, server },
-        Step::FetchAll { dev },
+        Step::FetchAll { dev, spread: false },
         Step::Quiesce { dev },
         Step::OpenBlock { dev },
-        Step::Read { dev },
+        Step::Read { dev, queue: 0 },
     ];
     announce(context, &steps);
     let difference = case::run(&mut lab, &world, &steps)?;

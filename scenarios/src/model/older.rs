@@ -3,8 +3,9 @@
 //! A device that is `spent` there may be looked at and deleted. Reasons were read from the drivers' sources
 //! (`state-machine.md`, section 12) and from docs/kernel-facts.md.
 
-use super::device::{Device, State, Tag, Waiting, Waits};
+use super::device::{Device, State, Waiting, Waits};
 use super::profile::Profile;
+use super::queue::Tag;
 use super::step::Step;
 
 /// Why `step` is left out on this kernel; none where it is allowed.
@@ -45,7 +46,7 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
 /// Whether a server that leaves now takes the device with it: before 7.0 a successor that dies while it fetches.
 pub(super) fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'static str> {
     let successor = matches!(device.state, State::Quiesced | State::FailIo);
-    let fetches = device.count(Tag::Free) < device.tags.len();
+    let fetches = device.count(Tag::Free) < usize::from(device.tags());
     (!profile.update_size_checks && successor && fetches)
         .then_some("before 7.0 the char device stays open for ever when a successor dies")
 }

@@ -16,7 +16,6 @@ use super::shrink::Shrinker;
 use super::step::Step;
 use super::world::World;
 use crate::context::{Context, Stop};
-use crate::rig::{EBUSY, EINVAL};
 
 /// Devices and servers of a case.
 pub(super) const DEVICES: usize = 2;
@@ -36,10 +35,8 @@ const SHRINK_PATIENCE: Duration = Duration::from_millis(1500);
 pub(super) fn empty(context: &Context, devices: usize, servers: usize) -> Result<World, Stop> {
     let features = Features::from_bits(crate::rig::feature_bits()?);
     let mut profile = Profile::of(context.kernel, features);
-    if Input::read()?.plant {
-        profile.fetch_again = if profile.fetch_again == -EBUSY { -EINVAL } else { -EBUSY };
-    }
-    Ok(World::new(profile, devices, servers))
+    profile.two_cpus = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+    Ok(World { plant: Input::read()?.plant, ..World::new(profile, devices, servers) })
 }
 
 pub(super) fn run(context: &mut Context) -> Result<String, Stop> {

@@ -3,12 +3,18 @@
 //! Pure: no file, no clock, no kernel. It is a second implementation of the driver's rules, read from
 //! its source and corrected where running showed something else (docs/kernel-facts.md).
 
-use super::device::{Device, State, TAGS, Tag, Waiting, Waits};
+use super::device::{Device, State, Waiting, Waits};
 use super::effects::{Answer, Effects};
+use super::plant::Plant;
 use super::profile::Profile;
-use super::step::{Recovery, Step};
+use super::queue::{Queue, TAGS, Tag};
+use super::sort::{Recovery, Sort};
+use super::step::Step;
 use crate::rig::EACCES;
 use crate::rig::{EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP};
+
+/// The thread of a server that can end before the server does.
+pub(super) const SECOND_THREAD: u8 = 1;
 
 /// Everything there is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,13 +25,15 @@ pub struct World {
     pub devices: Vec<Option<Device>>,
     /// Which servers run.
     pub alive: Vec<bool>,
+    /// An expectation that is turned round on purpose.
+    pub plant: Option<Plant>,
 }
 
 impl World {
     /// Nothing yet: room for so many devices and servers.
     #[must_use]
     pub fn new(profile: Profile, devices: usize, servers: usize) -> Self {
-        Self { profile, devices: vec![None; devices], alive: vec![false; servers] }
+        Self { profile, devices: vec![None; devices], alive: vec![false; servers], plant: None }
     }
 
     /// The device, if its id is taken.
@@ -57,12 +65,14 @@ impl World {
         let mut effects = Effects::default();
         match *step {
             Step::KillServer { server } => self.kill(server, &mut effects),
-            Step::Add { dev, recovery, quiesce } => {
-                effects.result(self.add(dev, recovery, quiesce));
-            }
+            Step::EndThread { server } => self.end_thread(server),
+            Step::Add { dev, sort } => effects.result(self.add(dev, sort)),
             _ => self.on_device(step, &mut effects),
         }
         self.settle(&mut effects);
+        if let Some(plant) = self.plant {
+            plant.turn(step, &mut effects);
+        }
         effects
     }
 
@@ -91,15 +101,24 @@ impl World {
         }
     }
 
-    fn add(&mut self, dev: u8, recovery: Recovery, quiesce: bool) -> i32 {
-        if quiesce && recovery == Recovery::None {
+    /// The second thread of a server, which may serve several devices.
+    fn end_thread(&mut self, server: u8) {
+        for device in self.devices.iter_mut().flatten() {
+            if device.opener == Some(server) {
+                device.end_thread(SECOND_THREAD);
+            }
+        }
+    }
+
+    fn add(&mut self, dev: u8, sort: Sort) -> i32 {
+        if sort.quiesce && sort.recovery == Recovery::None {
             return -EINVAL;
         }
         let place = &mut self.devices[usize::from(dev)];
         if place.is_some() {
             return -EEXIST;
         }
-        *place = Some(Device::new(recovery, quiesce));
+        *place = Some(Device::new(sort));
         0
     }
 
@@ -122,12 +141,12 @@ impl World {
                 }
                 effects.result(result);
             }
-            Step::Fetch { tag, .. } => {
-                let results = vec![(tag, fetch(device, tag, &profile))];
+            Step::Fetch { tag, thread, .. } => {
+                let results = vec![(tag, fetch(device, tag, thread, &profile))];
                 effects.answer = Answer::Fetched { results };
             }
-            Step::FetchAll { .. } => {
-                let results = fetch_all(device, &profile);
+            Step::FetchAll { spread, .. } => {
+                let results = fetch_all(device, spread, &profile);
                 effects.answer = Answer::Fetched { results };
             }
             Step::CloseChar { .. } => device.release(&profile, effects),
@@ -139,12 +158,21 @@ impl World {
                 device.block_open = false;
                 device.used &= device.has_disk();
             }
-            Step::Read { .. } if device.has_disk() => device.queue(read_slot, effects),
+            Step::Read { queue, .. } if device.has_disk() => {
+                device.request(read_slot, queue, effects);
+            }
             Step::Read { .. } => {
                 // The disk's size is 0 then, which a read takes for its end; one that was on its way fails.
                 effects.read(read_slot, &[0, -nix::libc::EIO, -ENODEV]);
             }
             Step::Answer { .. } => device.answer(effects),
+            Step::AnswerWrong { .. } => effects.result(-EINVAL),
+            Step::Copy { write, .. } => effects.result(device.copy(write, &profile)),
+            Step::Register { .. } => effects.result(device.register()),
+            Step::Unregister { .. } => {
+                let result = device.unregister(effects);
+                effects.result(result);
+            }
             _ => command(device, step, command_slot, &profile, effects),
         }
     }
@@ -185,31 +213,39 @@ fn open(device: &mut Device, server: u8) -> i32 {
     0
 }
 
-fn fetch(device: &mut Device, tag: u8, profile: &Profile) -> i32 {
-    let index = usize::from(tag);
+fn fetch(device: &mut Device, tag: u8, thread: u8, profile: &Profile) -> i32 {
+    let Some(queue) = device.queues.get(usize::from(tag / TAGS)) else { return -EINVAL };
     if device.stopping {
         return -ENODEV;
     }
+    if profile.queue_has_a_task && queue.is_ready() {
+        // The task of an earlier round is nobody any more.
+        let own = queue.thread == thread && queue.count(Tag::Stale) == 0;
+        return if own { -EBUSY } else { -EINVAL };
+    }
     if device.is_ready() {
-        return profile.fetch_when_ready;
+        return -EBUSY;
     }
-    match device.tags.get(index) {
-        Some(Tag::Free) => {
-            device.fetched(index);
-            0
-        }
-        Some(_) => profile.fetch_again,
-        None => -EINVAL,
+    if device.tag(tag) != Some(Tag::Free) {
+        return profile.fetch_again;
     }
+    device.fetched(tag, thread, profile);
+    0
 }
 
-fn fetch_all(device: &mut Device, profile: &Profile) -> Vec<(u8, i32)> {
-    let mut tags: Vec<u8> =
-        (0..TAGS).filter(|tag| device.tags[usize::from(*tag)] == Tag::Free).collect();
+/// Thread that fetches a tag when all are.
+pub(super) fn thread_of(tag: u8, spread: bool) -> u8 {
+    if spread { tag / TAGS } else { 0 }
+}
+
+fn fetch_all(device: &mut Device, spread: bool, profile: &Profile) -> Vec<(u8, i32)> {
+    let free = |tag: &u8| device.tag(*tag) == Some(Tag::Free);
+    let mut tags: Vec<u8> = (0..device.tags()).filter(free).collect();
     if tags.is_empty() {
         tags.push(0);
     }
-    tags.into_iter().map(|tag| (tag, fetch(device, tag, profile))).collect()
+    let fetch = |tag| (tag, fetch(device, tag, thread_of(tag, spread), profile));
+    tags.into_iter().map(fetch).collect()
 }
 
 /// A control command about a device that is there.
@@ -217,7 +253,7 @@ fn command(device: &mut Device, step: &Step, slot: u8, profile: &Profile, effect
     match *step {
         Step::SetParams { valid, .. } => effects.result(set_params(device, valid)),
         Step::GetAffinity { queue, .. } => {
-            effects.result(if queue == 0 { 0 } else { -EINVAL });
+            effects.result(if queue < device.sort.queues() { 0 } else { -EINVAL });
         }
         Step::Start { .. } if !device.params => effects.result(-EINVAL),
         Step::Start { server, .. } => wait(device, slot, Waits::Start(server), effects),
@@ -273,11 +309,12 @@ fn set_params(device: &mut Device, valid: bool) -> i32 {
 fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {
     // 6.12 asks first whether any queue has ever been fetched.
     let away = device.state == State::Quiesced;
-    if profile.recovery_in_two_steps && !away && !device.is_ready() {
+    let fetched = device.queues.iter().any(Queue::is_ready);
+    if profile.recovery_in_two_steps && !away && !fetched {
         return -EINVAL;
     }
     let result = match device {
-        Device { recovery: Recovery::None, .. } => -EINVAL,
+        Device { sort: Sort { recovery: Recovery::None, .. }, .. } => -EINVAL,
         Device { opener: Some(_), .. } => -EBUSY,
         Device { state: State::Quiesced | State::FailIo, .. } => 0,
         _ => -EBUSY,
@@ -287,14 +324,14 @@ fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {
 }
 
 fn quiesce(device: &mut Device, profile: &Profile) -> i32 {
-    if !profile.quiesce || !device.quiesce {
+    if !profile.quiesce || !device.sort.quiesce {
         return -EOPNOTSUPP;
     }
     match device.state {
         State::Dead => return -ENODEV,
         State::Live => {
             device.round_cancelled = true;
-            device.cancelling = true;
+            device.cancel_round();
         }
         State::Quiesced | State::FailIo => {}
     }
@@ -362,7 +399,9 @@ fn finish_start(device: &mut Device, server: u8, profile: &Profile) -> i32 {
 }
 
 fn finish_end(device: &mut Device, server: u8, profile: &Profile, effects: &mut Effects) -> i32 {
-    if profile.pid_checked && device.opener != Some(server) || device.recovery == Recovery::None {
+    if profile.pid_checked && device.opener != Some(server)
+        || device.sort.recovery == Recovery::None
+    {
         return -EINVAL;
     }
     if !matches!(device.state, State::Quiesced | State::FailIo) {
@@ -370,6 +409,9 @@ fn finish_end(device: &mut Device, server: u8, profile: &Profile, effects: &mut 
     }
     device.state = State::Live;
     device.server = device.opener;
+    for queue in &mut device.queues {
+        queue.cancelling &= !profile.recovery_in_two_steps;
+    }
     device.kick(effects);
     0
 }

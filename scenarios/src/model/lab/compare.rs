@@ -140,6 +140,7 @@ impl Lab {
         let blank = Seen {
             state: info.state(),
             pid: None,
+            queues: info.nr_hw_queues,
             features: 0,
             char_node: None,
             block_node: None,

@@ -73,6 +73,8 @@ pub(super) struct Lab {
     pending: BTreeMap<u8, Pending>,
     /// Results of reads that have come and were not asked for yet.
     read_results: BTreeMap<u8, i32>,
+    /// Of each device, a CPU of each of its queues.
+    cpus: Vec<Vec<u32>>,
     no_part_scan: bool,
     references: ModuleReferences,
     /// How many there were before the first device.
@@ -106,6 +108,7 @@ impl Lab {
             spares: Spares::new(),
             servers: world.alive.iter().map(|_| None).collect(),
             blocks: world.devices.iter().map(|_| None).collect(),
+            cpus: vec![Vec::new(); world.devices.len()],
             pending: BTreeMap::new(),
             read_results: BTreeMap::new(),
             no_part_scan: world.profile.no_part_scan,
@@ -141,20 +144,19 @@ impl Lab {
     }
 
     fn perform(&mut self, world: &mut World, step: &Step) -> Result<(), Trouble> {
-        let openers: Vec<_> = world.devices.iter().map(|d| d.as_ref()?.opener).collect();
+        let subject = Self::subject(world, step);
         let next_read = (0..=u8::MAX).find(|slot| !world.unanswered().contains(slot));
         let effects = world.apply(step);
         if let Step::Start { server, .. } | Step::EndRecovery { server, .. } = *step {
             self.server(server)?;
         }
-        let opener = step.dev().and_then(|dev| openers.get(usize::from(dev)).copied().flatten());
         match *step {
             Step::KillServer { server } => {
                 if let Some(server) = self.servers[usize::from(server)].take() {
                     server.kill()?;
                 }
             }
-            Step::Read { dev } => self.read(dev, next_read.unwrap_or(0))?,
+            Step::Read { dev, queue } => self.read_on(dev, next_read.unwrap_or(0), queue)?,
             Step::OpenBlock { dev } => expect(&effects.answer, self.open_block(dev)?)?,
             Step::CloseBlock { dev } => self.blocks[usize::from(dev)] = None,
             _ => match self.control_command(step) {
@@ -162,8 +164,18 @@ impl Lab {
                     self.add(&command, &effects.answer)?;
                 }
                 Some(command) => self.command(command, &effects.answer)?,
-                None => self.order(step, opener, &effects.answer)?,
+                None => self.order(step, &subject, &effects.answer)?,
             },
+        }
+        if let Step::Add { dev, sort } = *step
+            && expect(&effects.answer, 0).is_ok()
+            && sort.two_queues
+        {
+            self.learn_queues(dev, sort)?;
+        } else if let Step::Add { dev, .. } = *step
+            && expect(&effects.answer, 0).is_ok()
+        {
+            self.cpus[usize::from(dev)].clear();
         }
         for (slot, allowed) in &effects.released {
             self.released(*slot, allowed)?;
