@@ -7,6 +7,7 @@ use super::lab::Lab;
 use super::sequences::{PATIENCE, announce, empty};
 use super::sort::{Recovery, Sort};
 use super::step::Step;
+use super::world::World;
 use crate::context::{Context, Stop};
 use crate::kernel::KernelRelease;
 
@@ -26,9 +27,8 @@ pub(crate) fn started_again_bug(kernel: KernelRelease) -> Option<&'static str> {
 
 /// A device is stopped, its server leaves, and the next one starts it.
 pub(super) fn started_again(context: &mut Context) -> Result<String, Stop> {
-    let world = empty(context, 1, 1)?;
+    let world = World { bold: true, ..empty(context, 1, 1)? };
     let mut lab = Lab::new(&world, PATIENCE)?;
-    lab.bold = true;
     let (dev, server) = (0, 0);
     let up = [
         Step::Open { dev, server },
@@ -59,12 +59,11 @@ pub(super) fn fetch_of_a_served_bug(kernel: KernelRelease) -> Option<&'static st
 /// One of two queues of a device that is being taken over has all its tags fetched, and serves a read; its tags are fetched
 /// once more.
 pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
-    let world = empty(context, 1, 1)?;
+    let world = World { bold: true, ..empty(context, 1, 1)? };
     if !world.profile.two_cpus {
         return Err(Stop::skip("available parallelism", "two queues want two CPUs"));
     }
     let mut lab = Lab::new(&world, PATIENCE)?;
-    lab.bold = true;
     let (dev, server) = (0, 0);
     let fetch = |tag| Step::Fetch { dev, tag, thread: 0 };
     let steps = [
@@ -98,9 +97,8 @@ pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
 /// A device whose next server has fetched is quiesced, and read from.
 pub(super) fn quiesce_of_a_successor(context: &mut Context) -> Result<String, Stop> {
     crate::rig::offered(ublk::uapi::Features::QUIESCE)?;
-    let world = empty(context, 1, 1)?;
+    let world = World { bold: true, ..empty(context, 1, 1)? };
     let mut lab = Lab::new(&world, PATIENCE)?;
-    lab.bold = true;
     let (dev, server) = (0, 0);
     let steps = [
         Step::Add { dev, sort: Sort::plain(Recovery::Plain, true) },

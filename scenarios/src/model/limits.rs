@@ -22,6 +22,7 @@ impl World {
                 return Some("that server does not run");
             }
             let own = self.devices.iter().flatten().filter(|d| d.opener == Some(*server));
+            let own = own.filter(|_| !self.bold);
             return own.filter_map(|d| older::must_not_leave(&self.profile, d)).next();
         }
         if let Step::EndThread { server } = step {
@@ -48,11 +49,7 @@ impl World {
             .or_else(|| too_new(&self.profile, step))
             .or_else(|| about_tags(device, step))
             .or_else(|| ambiguous(device, step))
-            .or_else(|| older::forbids(&self.profile, device, step))
-            .or_else(|| {
-                let leaves = matches!(step, Step::CloseChar { .. });
-                leaves.then(|| older::must_not_leave(&self.profile, device)).flatten()
-            })
+            .or_else(|| if self.bold { None } else { deadly(&self.profile, device, step) })
     }
 
     fn is_deleting_slowly(&self) -> bool {
@@ -187,13 +184,6 @@ fn about_tags(device: &Device, step: &Step) -> Option<&'static str> {
     if mixes {
         return Some("the tags of a queue are one thread's, so that they are alike");
     }
-    let owned = |tag: u8| device.tag(tag) == Some(Tag::Owned);
-    let half = !device.is_ready();
-    if half && matches!(*step, Step::Fetch { tag, .. } if owned(tag)) {
-        return Some(
-            "FETCH_REQ of a tag that has a request, before all queues are fetched: the request is lost",
-        );
-    }
     let gone = |tag| matches!(device.tag(tag), Some(Tag::Cancelled | Tag::Owned));
     let orphan = device.target().is_some_and(|read| read.orphan);
     (matches!(step, Step::Register { .. }) && (orphan || device.target().is_none() && gone(0)))
@@ -219,11 +209,25 @@ fn ambiguous(device: &Device, step: &Step) -> Option<&'static str> {
             | Step::GetAffinity { .. }
             | Step::Mmap { .. }
     );
-    if device.is_stopping_slowly() && !free_of_the_mutex {
-        return Some("a stop that waits for requests holds the device's mutex");
+    (device.is_stopping_slowly() && !free_of_the_mutex)
+        .then_some("a stop that waits for requests holds the device's mutex")
+}
+
+/// Steps that some kernel dies of; those who look at that do them all the same.
+fn deadly(profile: &Profile, device: &Device, step: &Step) -> Option<&'static str> {
+    let owned = |tag: u8| device.tag(tag) == Some(Tag::Owned);
+    if matches!(*step, Step::Fetch { tag, .. } if owned(tag) && !device.is_ready()) {
+        return Some(
+            "FETCH_REQ of a tag that has a request, before all queues are fetched, loses it",
+        );
     }
     let dead = |queue: &Queue| queue.count(Tag::Cancelled) + queue.count(Tag::Stale) > 0;
     let broken = device.queues.iter().any(|queue| dead(queue) && !queue.cancelling);
     let serves = device.state != State::Dead && matches!(step, Step::Read { .. });
-    (broken && serves).then_some("a request would meet a cancelled tag")
+    if broken && serves {
+        return Some("a request would meet a cancelled tag");
+    }
+    let leaves = matches!(step, Step::CloseChar { .. });
+    older::forbids(profile, device, step)
+        .or_else(|| leaves.then(|| older::must_not_leave(profile, device)).flatten())
 }

@@ -27,13 +27,21 @@ pub struct World {
     pub alive: Vec<bool>,
     /// An expectation that is turned round on purpose.
     pub plant: Option<Plant>,
+    /// Also takes steps that kernels are spared because they die of them.
+    pub bold: bool,
 }
 
 impl World {
     /// Nothing yet: room for so many devices and servers.
     #[must_use]
     pub fn new(profile: Profile, devices: usize, servers: usize) -> Self {
-        Self { profile, devices: vec![None; devices], alive: vec![false; servers], plant: None }
+        Self {
+            profile,
+            devices: vec![None; devices],
+            alive: vec![false; servers],
+            plant: None,
+            bold: false,
+        }
     }
 
     /// The device, if its id is taken.

@@ -21,9 +21,8 @@ pub(crate) fn shrink_crash(
     title: &str,
     deadline: Instant,
 ) -> Result<Option<Vec<Step>>, Error> {
-    if !crashes(bench, kernel, &steps, title)? {
-        return Ok(None);
-    }
+    let Some(steps) = crashes(bench, kernel, &steps, title)? else { return Ok(None) };
+    bench.progress.line(&format!("it crashes again, after {} steps", steps.len()));
     let mut shrinker = Shrinker::new(steps);
     for machine in 0..MACHINES_MAX {
         if Instant::now() >= deadline || interrupt::requested() {
@@ -31,7 +30,7 @@ pub(crate) fn shrink_crash(
         }
         let Some(candidate) = shrinker.candidate() else { break };
         let crashed = crashes(bench, kernel, &candidate, title)?;
-        shrinker.verdict(crashed.then_some(candidate));
+        shrinker.verdict(crashed);
         bench.progress.line(&format!(
             "machine {} of at most {MACHINES_MAX}: {} steps crash it",
             machine + 1,
@@ -41,13 +40,15 @@ pub(crate) fn shrink_crash(
     Ok(Some(shrinker.best().to_vec()))
 }
 
+/// What of `steps` had been begun when it crashed; none where it did not, or elsewhere.
 fn crashes(
     bench: &mut Bench<'_>,
     kernel: &str,
     steps: &[Step],
     title: &str,
-) -> Result<bool, Error> {
-    let input = Input { steps: steps.to_vec(), ..Input::default() };
+) -> Result<Option<Vec<Step>>, Error> {
+    // What takes a machine may be what the model would leave out.
+    let input = Input { steps: steps.to_vec(), bold: true, ..Input::default() };
     let end = bench.round(kernel, &[REPLAY], 1, &input)?;
-    Ok(end.crash.as_deref() == Some(title))
+    Ok((end.crash.as_deref() == Some(title)).then_some(end.last_steps))
 }

@@ -81,8 +81,6 @@ pub(super) struct Lab {
     references_before: Option<i64>,
     /// How long an answer that must come is waited for.
     pub(super) patience: Duration,
-    /// Also does what [`World::forbids`]; for those who look at what the kernel dies of.
-    pub(super) bold: bool,
     /// Steps done.
     pub(super) steps: u64,
     times: BTreeMap<String, (u64, Duration)>,
@@ -115,7 +113,6 @@ impl Lab {
             references_before: references.count(),
             references,
             patience,
-            bold: false,
             steps: 0,
             times: BTreeMap::new(),
         })
