@@ -122,6 +122,8 @@ pub struct Device {
     pub spent: bool,
     /// START_USER_RECOVERY was answered 0 since the server left.
     pub recovering: bool,
+    /// All tags were fetched once, and the driver still says so: see [`Profile::ready_is_kept`].
+    pub kept_ready: bool,
     /// A client has the block device open.
     pub block_open: bool,
     /// Commands that are held back.
@@ -149,6 +151,7 @@ impl Device {
             started: false,
             spent: false,
             recovering: false,
+            kept_ready: false,
             block_open: false,
             waiting: Vec::new(),
             reads: Vec::new(),
@@ -217,6 +220,7 @@ impl Device {
             queue.fails_io = false;
             queue.force_abort = false;
         }
+        self.kept_ready |= profile.ready_is_kept && self.is_ready();
     }
 
     /// Takes back every command that waits for a request.

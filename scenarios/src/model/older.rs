@@ -37,6 +37,19 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
             return Some("6.12 stores any pid unchecked");
         }
     }
+    let starts = matches!(step, Step::Start { .. } | Step::EndRecovery { .. });
+    if starts && device.kept_ready && !device.is_ready() && step.server() == device.opener {
+        return Some(
+            "before 7.0 nobody waits for the tags of a second round, which a request then misses",
+        );
+    }
+    let ends = |waiting: &Waiting| matches!(waiting.what, Waits::End(_));
+    if profile.ready_is_kept
+        && matches!(step, Step::StartRecovery { .. })
+        && device.waiting.iter().any(ends)
+    {
+        return Some("before 7.0 it forgets an END_USER_RECOVERY that waits");
+    }
     if !profile.recovery_in_two_steps {
         return None;
     }

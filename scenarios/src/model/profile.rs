@@ -45,6 +45,8 @@ pub struct Profile {
     pub combos_checked: bool,
     /// START_USER_RECOVERY begins the new server's round, once: 6.12.
     pub recovery_in_two_steps: bool,
+    /// "All tags are fetched" is remembered when the server leaves, until START_USER_RECOVERY: 6.16 to 6.18.
+    pub ready_is_kept: bool,
     /// GET_DEV_INFO looks whether the server's process is there: from 6.16.
     pub pid_looked_up: bool,
     /// `ublksrv_pid` of a device that nobody has started, from GET_DEV_INFO.
@@ -74,6 +76,7 @@ impl Profile {
             update_size_checks: kernel.at_least(7, 0),
             combos_checked: features.contains(Features::USER_RECOVERY_FAIL_IO),
             recovery_in_two_steps: !kernel.at_least(6, 16),
+            ready_is_kept: kernel.at_least(6, 16) && !kernel.at_least(7, 0),
             pid_looked_up: kernel.at_least(7, 0),
             pid_of_new: if kernel.at_least(6, 16) && !kernel.at_least(6, 18) { 0 } else { -1 },
         }

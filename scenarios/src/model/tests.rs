@@ -181,6 +181,107 @@ fn older_series_answer_and_are_spared() {
 }
 
 #[test]
+fn a_second_round_is_not_waited_for_before_7_0() {
+    let kernel = KernelRelease { major: 6, minor: 18, patch: 15 };
+    let profile = Profile::of(kernel, Features::all());
+    let mut world = World::new(profile, 1, 2);
+    let sort = Sort::plain(Recovery::Plain, false);
+    world.apply(&Step::Add { dev: DEV, sort });
+    for step in LIVE {
+        world.apply(&step);
+    }
+    world.apply(&Step::KillServer { server: 0 });
+    let end = Step::EndRecovery { dev: DEV, server: 1 };
+    assert_eq!(result(&world.predict(&end)), Some(-EINVAL));
+    world.apply(&Step::StartRecovery { dev: DEV });
+    assert!(matches!(world.predict(&end).answer, Answer::Blocks { .. }));
+}
+
+#[test]
+fn each_queue_serves_as_soon_as_it_is_fetched() {
+    let (sort, fetch) = (Sort::plain(Recovery::Plain, false).with_two_queues(), |tag, thread| {
+        Step::Fetch { dev: DEV, tag, thread }
+    });
+    let mut world = World::new(Profile::newest(), 1, 2);
+    world.apply(&Step::Add { dev: DEV, sort });
+    let away = [Step::OpenBlock { dev: DEV }, Step::KillServer { server: 0 }];
+    let again = [LIVE[1], fetch(0, 0), fetch(1, 0)];
+    for step in LIVE.iter().chain(&away).chain(&again) {
+        assert_eq!(world.forbids(step), None, "{step}");
+        world.apply(step);
+    }
+    world.apply(&Step::Read { dev: DEV, queue: 0 });
+    world.apply(&Step::Read { dev: DEV, queue: 1 });
+    let device = world.device(DEV).unwrap();
+    let delivered: Vec<bool> = device.reads.iter().map(|read| read.delivered).collect();
+    assert_eq!((delivered, device.count(Tag::Owned)), (vec![true, false], 1));
+    // Its tag would be fetched again while queue 1 is not complete.
+    assert!(world.forbids(&fetch(0, 0)).is_some());
+    // The tags of a queue are one thread's.
+    world.apply(&fetch(2, 1));
+    assert!(world.forbids(&fetch(3, 0)).is_some() && world.forbids(&fetch(3, 1)).is_none());
+}
+
+#[test]
+fn a_thread_that_ends_takes_its_tags_and_orphans_its_requests() {
+    let sort = Sort::plain(Recovery::None, false).with_two_queues();
+    let mut world = World::new(Profile::newest(), 1, 1);
+    let fetch = Step::FetchAll { dev: DEV, spread: true };
+    let read = |queue| Step::Read { dev: DEV, queue };
+    let begin = [LIVE[0], LIVE[1], fetch, LIVE[3], Step::OpenBlock { dev: DEV }, read(0), read(1)];
+    world.apply(&Step::Add { dev: DEV, sort });
+    for step in begin.iter().chain(&[Step::EndThread { server: 0 }]) {
+        assert_eq!(world.forbids(step), None, "{step}");
+        world.apply(step);
+    }
+    let device = world.device(DEV).unwrap();
+    assert_eq!((device.count(Tag::Cancelled), device.count(Tag::Armed)), (1, 1));
+    assert_eq!(world.predict(&read(0)).reads, [(2, vec![-nix::libc::EIO])]);
+    assert_eq!(world.apply(&Step::Answer { dev: DEV }).reads, [(0, vec![4096])]);
+    assert!(world.forbids(&Step::Answer { dev: DEV }).is_some());
+    let closed = world.predict(&Step::CloseChar { dev: DEV });
+    assert_eq!(closed.reads, [(1, vec![-nix::libc::EIO])]);
+}
+
+#[test]
+fn a_committed_request_ends_when_its_pages_are_unregistered() {
+    let sort = Sort::plain(Recovery::None, false).with_mode(super::sort::Mode::ZeroCopy);
+    let mut world = World::new(Profile::newest(), 1, 1);
+    world.apply(&Step::Add { dev: DEV, sort });
+    let (register, unregister) = (Step::Register { dev: DEV }, Step::Unregister { dev: DEV });
+    for step in LIVE.iter().chain(&[Step::OpenBlock { dev: DEV }]) {
+        world.apply(step);
+    }
+    assert_eq!(result(&world.predict(&register)), Some(-EBUSY));
+    assert_eq!(result(&world.predict(&unregister)), Some(-EINVAL));
+    world.apply(&Step::Read { dev: DEV, queue: 0 });
+    assert_eq!(result(&world.apply(&register)), Some(0));
+    assert_eq!(result(&world.predict(&register)), Some(-EBUSY));
+    assert_eq!(world.apply(&Step::Answer { dev: DEV }).reads, []);
+    assert_eq!(world.device(DEV).unwrap().count(Tag::Held), 1);
+    assert!(matches!(world.predict(&Step::Stop { dev: DEV }).answer, Answer::Blocks { .. }));
+    assert_eq!(world.apply(&unregister).reads, [(0, vec![4096])]);
+}
+
+#[test]
+fn data_is_copied_where_the_mode_says_so_and_in_its_direction() {
+    let sort = Sort::plain(Recovery::None, false).with_mode(super::sort::Mode::UserCopy);
+    let mut world = World::new(Profile::newest(), 1, 1);
+    world.apply(&Step::Add { dev: DEV, sort });
+    let copy = |write| Step::Copy { dev: DEV, write };
+    let answer = |world: &World, write| result(&world.predict(&copy(write)));
+    for step in &LIVE[..3] {
+        world.apply(step);
+    }
+    assert_eq!(answer(&world, true), Some(-EACCES));
+    world.apply(&LIVE[3]);
+    world.apply(&Step::OpenBlock { dev: DEV });
+    assert_eq!(answer(&world, true), Some(-EINVAL));
+    world.apply(&Step::Read { dev: DEV, queue: 0 });
+    assert_eq!((answer(&world, true), answer(&world, false)), (Some(4096), Some(-EACCES)));
+}
+
+#[test]
 fn parameters_that_are_refused_while_start_waits_leave_no_size() {
     let started = world(
         Recovery::None,

@@ -328,6 +328,7 @@ fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {
         _ => -EBUSY,
     };
     device.recovering |= result == 0;
+    device.kept_ready &= result != 0;
     result
 }
 
@@ -371,7 +372,7 @@ fn finish_stops(device: &mut Device, profile: &Profile, effects: &mut Effects) {
 }
 
 fn finish_starts(device: &mut Device, profile: &Profile, effects: &mut Effects) {
-    if !(device.is_ready() || device.stopping) || device.is_stopping_slowly() {
+    if !(device.is_ready() || device.kept_ready || device.stopping) || device.is_stopping_slowly() {
         return;
     }
     let mut rest = Vec::new();
