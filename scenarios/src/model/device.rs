@@ -42,8 +42,10 @@ pub enum Waits {
     End(u8),
     /// DEL_DEV: for the last who holds the device.
     Del,
-    /// STOP_DEV and TRY_STOP_DEV: for the requests that the server has.
+    /// STOP_DEV: for the requests that the server has.
     Stop,
+    /// TRY_STOP_DEV: likewise. It has the disk in its hand meanwhile.
+    TryStop,
     /// DEL_DEV and DEL_DEV_ASYNC before they have stopped the device: likewise.
     StopOfDel {
         /// Whether it then waits for the device to be gone.
@@ -68,7 +70,7 @@ impl Waits {
     /// Whether it holds the device's mutex while it waits.
     #[must_use]
     pub fn stops(self) -> bool {
-        matches!(self, Self::Stop | Self::StopOfDel { .. })
+        matches!(self, Self::Stop | Self::TryStop | Self::StopOfDel { .. })
     }
 }
 
@@ -122,6 +124,8 @@ pub struct Device {
     pub spent: bool,
     /// START_USER_RECOVERY was answered 0 since the server left.
     pub recovering: bool,
+    /// A queue was complete since START_USER_RECOVERY, without which there is no other: 6.12.
+    pub queue_was_ready: bool,
     /// All tags were fetched once, and the driver still says so: see [`Profile::ready_is_kept`].
     pub kept_ready: bool,
     /// A client has the block device open.
@@ -151,6 +155,7 @@ impl Device {
             started: false,
             spent: false,
             recovering: false,
+            queue_was_ready: false,
             kept_ready: false,
             block_open: false,
             waiting: Vec::new(),
@@ -216,6 +221,7 @@ impl Device {
         queue.tags[usize::from(tag % TAGS)] = Tag::Armed;
         queue.thread = thread;
         if queue.is_ready() {
+            self.queue_was_ready = profile.recovery_in_two_steps;
             queue.cancelling &= cancelled;
             queue.fails_io = false;
             queue.force_abort = false;
@@ -287,7 +293,7 @@ impl Device {
         let keeps = self.has_disk() && self.sort.recovery != Recovery::None;
         let anew = if profile.recovery_in_two_steps { keeps } else { self.has_disk() };
         self.spent |= !profile.close_starts_anew && !anew;
-        self.recovering = false;
+        self.recovering &= !self.queue_was_ready;
         self.drop_registrations(effects);
         if self.has_disk() {
             self.cancel_round();

@@ -95,9 +95,6 @@ fn in_two_steps(device: &Device, step: &Step) -> Option<&'static str> {
         Step::Open { .. } | Step::EndRecovery { .. } if away && !device.recovering => {
             Some("6.12 begins a new round with START_USER_RECOVERY only")
         }
-        Step::StartRecovery { .. } if away && device.recovering => {
-            Some("6.12 refuses a second START_USER_RECOVERY")
-        }
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use super::device::{Device, State, Waiting, Waits};
 use super::effects::{Answer, Effects};
 use super::plant::Plant;
 use super::profile::Profile;
-use super::queue::{Queue, TAGS, Tag};
+use super::queue::{TAGS, Tag};
 use super::sort::{Recovery, Sort};
 use super::step::Step;
 use crate::rig::EACCES;
@@ -191,8 +191,8 @@ impl World {
             let Some(device) = place else { continue };
             // Two rounds: a stop lets a START_DEV go, and both together a DEL_DEV.
             for _ in 0..2 {
-                finish_stops(device, &self.profile, effects);
-                finish_starts(device, &self.profile, effects);
+                let tried = finish_stops(device, &self.profile, effects);
+                finish_starts(device, &self.profile, tried, effects);
             }
             if device.deleted && !device.is_held() {
                 for waiting in &device.waiting {
@@ -271,7 +271,7 @@ fn command(device: &mut Device, step: &Step, slot: u8, profile: &Profile, effect
         Step::TryStop { .. } if !profile.try_stop => effects.result(-EOPNOTSUPP),
         Step::TryStop { .. } if !device.has_disk() => effects.result(-ENODEV),
         Step::TryStop { .. } if device.block_open => effects.result(-EBUSY),
-        Step::TryStop { .. } => wait(device, slot, Waits::Stop, effects),
+        Step::TryStop { .. } => wait(device, slot, Waits::TryStop, effects),
         Step::Quiesce { .. } => effects.result(quiesce(device, profile)),
         Step::UpdateSize { .. } if !profile.update_size => effects.result(-EOPNOTSUPP),
         Step::UpdateSize { .. } if !device.has_disk() => effects.result(-ENODEV),
@@ -296,7 +296,7 @@ fn wait(device: &mut Device, slot: u8, what: Waits, effects: &mut Effects) {
         match what {
             Waits::Start(_) | Waits::End(_) => "every tag is fetched, or the device is stopped",
             Waits::Del => "the last holder of the device is gone",
-            Waits::Stop => "the server has answered its requests",
+            Waits::Stop | Waits::TryStop => "the server has answered its requests",
             Waits::StopOfDel { .. } => {
                 "the server has answered its requests and the last holder of the device is gone"
             }
@@ -315,10 +315,8 @@ fn set_params(device: &mut Device, valid: bool) -> i32 {
 }
 
 fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {
-    // 6.12 asks first whether any queue has ever been fetched.
-    let away = device.state == State::Quiesced;
-    let fetched = device.queues.iter().any(Queue::is_ready);
-    if profile.recovery_in_two_steps && !away && !fetched {
+    // 6.12 asks first whether any queue has been fetched since the last one.
+    if profile.recovery_in_two_steps && !device.queue_was_ready {
         return -EINVAL;
     }
     let result = match device {
@@ -327,7 +325,8 @@ fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {
         Device { state: State::Quiesced | State::FailIo, .. } => 0,
         _ => -EBUSY,
     };
-    device.recovering |= result == 0;
+    device.recovering |= result == 0 && profile.recovery_in_two_steps;
+    device.queue_was_ready &= result != 0;
     device.kept_ready &= result != 0;
     result
 }
@@ -348,15 +347,17 @@ fn quiesce(device: &mut Device, profile: &Profile) -> i32 {
     0
 }
 
-fn finish_stops(device: &mut Device, profile: &Profile, effects: &mut Effects) {
+/// Whether it was a TRY_STOP_DEV that has removed a disk.
+fn finish_stops(device: &mut Device, profile: &Profile, effects: &mut Effects) -> bool {
     if device.is_serving() || !device.is_stopping_slowly() {
-        return;
+        return false;
     }
+    let tried = device.has_disk() && device.waiting.iter().any(|w| w.what == Waits::TryStop);
     device.stop(profile, effects);
     let mut rest = Vec::new();
     for waiting in std::mem::take(&mut device.waiting) {
         match waiting.what {
-            Waits::Stop => effects.release(waiting.slot, 0),
+            Waits::Stop | Waits::TryStop => effects.release(waiting.slot, 0),
             Waits::StopOfDel { wait } => {
                 device.deleted = true;
                 if wait {
@@ -369,16 +370,23 @@ fn finish_stops(device: &mut Device, profile: &Profile, effects: &mut Effects) {
         }
     }
     device.waiting = rest;
+    tried
 }
 
-fn finish_starts(device: &mut Device, profile: &Profile, effects: &mut Effects) {
+/// `tried`: TRY_STOP_DEV wakes who waits before it lets the disk go, which START_DEV may see.
+fn finish_starts(device: &mut Device, profile: &Profile, tried: bool, effects: &mut Effects) {
     if !(device.is_ready() || device.kept_ready || device.stopping) || device.is_stopping_slowly() {
         return;
     }
     let mut rest = Vec::new();
     for waiting in std::mem::take(&mut device.waiting) {
+        let mut may_see_the_disk = false;
         let result = match waiting.what {
-            Waits::Start(server) => finish_start(device, server, profile),
+            Waits::Start(server) => {
+                let result = finish_start(device, server, profile);
+                may_see_the_disk = tried && result == -EBUSY;
+                result
+            }
             Waits::End(server) => finish_end(device, server, profile, effects),
             _ => {
                 rest.push(waiting);
@@ -386,6 +394,9 @@ fn finish_starts(device: &mut Device, profile: &Profile, effects: &mut Effects) 
             }
         };
         effects.release(waiting.slot, result);
+        if may_see_the_disk {
+            effects.or(waiting.slot, -EEXIST);
+        }
     }
     device.waiting = rest;
 }
