@@ -69,16 +69,16 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
         };
         let end = bench.round(kernel, &scenarios, round_seed, &input)?;
         rounds += 1;
+        if let Some(reason) = &end.infrastructure {
+            return Err(Error::infrastructure(format!("the machine did not come up: {reason}")));
+        }
+        show(begin.elapsed(), rounds, round_seed, kernel, &end);
         if let Some(done) = walks_done(&end) {
             if done == 0 && scenarios == [ORDERS] {
                 complete.insert(kernel.clone());
             }
             walks.insert(kernel.clone(), done);
         }
-        if let Some(reason) = &end.infrastructure {
-            return Err(Error::infrastructure(format!("the machine did not come up: {reason}")));
-        }
-        show(begin.elapsed(), rounds, round_seed, kernel, &end);
         take(&mut bench, &mut corpus, kernel, round_seed, end)?;
     }
     let count = corpus.found().count();
@@ -97,7 +97,7 @@ fn walks_done(end: &RoundEnd) -> Option<u64> {
     let told = end.steps.iter().rev().find_map(|text| text.strip_prefix("orders: "))?;
     let (walks, state) = told.split_once(" walks, ")?;
     if state == "that is all" {
-        anstream::println!("          every order was walked");
+        anstream::println!("          that was the last of the orders");
         return Some(0);
     }
     walks.parse().ok()

@@ -48,6 +48,24 @@ pub(super) enum Order {
     Close { id: u32 },
 }
 
+impl Order {
+    fn device(&self) -> Option<u32> {
+        match self {
+            Self::EndThread => None,
+            Self::Open { id, .. }
+            | Self::Map { id }
+            | Self::Fetch { id, .. }
+            | Self::Answer { id }
+            | Self::AnswerWrong { id, .. }
+            | Self::Copy { id, .. }
+            | Self::Register { id, .. }
+            | Self::Unregister { id, .. }
+            | Self::Report { id }
+            | Self::Close { id } => Some(*id),
+        }
+    }
+}
+
 /// What it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
@@ -60,6 +78,13 @@ pub(super) enum Reply {
     Tags { counts: TagCounts },
     /// It cannot do that.
     Trouble { message: String },
+}
+
+/// A reply, and what the tags of the device it is about were just then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) reply: Reply,
+    pub(super) tags: Option<(u32, TagCounts)>,
 }
 
 /// Number of tags by what they are.
@@ -101,12 +126,19 @@ pub fn main() -> ExitCode {
             Ok(1..) => {}
             _ => return ExitCode::SUCCESS,
         }
-        let reply = match serde_json::from_str(&line) {
-            Ok(order) => obey(&mut served, &mut threads, buffers, order)
-                .unwrap_or_else(|error| Reply::Trouble { message: error.to_string() }),
-            Err(error) => Reply::Trouble { message: error.to_string() },
+        let (reply, about) = match serde_json::from_str::<Order>(&line) {
+            Ok(order) => {
+                let about = order.device();
+                let reply = obey(&mut served, &mut threads, buffers, order)
+                    .unwrap_or_else(|error| Reply::Trouble { message: error.to_string() });
+                (reply, about)
+            }
+            Err(error) => (Reply::Trouble { message: error.to_string() }, None),
         };
-        let Ok(mut text) = serde_json::to_string(&reply) else { return ExitCode::FAILURE };
+        let device = about.and_then(|id| Some((id, served.get(&id)?.counts())));
+        let Ok(mut text) = serde_json::to_string(&Told { reply, tags: device }) else {
+            return ExitCode::FAILURE;
+        };
         text.push('\n');
         let mut output = io::stdout();
         if output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_err() {

@@ -148,10 +148,19 @@ impl Lab {
             tags: None,
         };
         let tags = match opener {
-            Some(server) => Some(self.report(server, id)?),
+            Some(server) => Some(self.tags(server, id, wanted.and_then(|seen| seen.tags))?),
             None => None,
         };
         Ok(view::observed(id, info, tags, wanted.unwrap_or(&blank)))
+    }
+
+    /// As the last reply had them, where that is what they should be; else asked for.
+    fn tags(&mut self, server: u8, id: u32, wanted: Option<TagCounts>) -> Result<TagCounts, Stop> {
+        let told = self.server(server)?.take_tags(id);
+        match told.filter(|told| Some(*told) == wanted) {
+            Some(told) => Ok(told),
+            None => self.report(server, id),
+        }
     }
 
     fn report(&mut self, server: u8, id: u32) -> Result<TagCounts, Stop> {

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use ublk::ctrl::{Control, Pending};
 use ublk::raw::{Arena, RawRing, RingShape};
 
@@ -73,6 +74,8 @@ pub(super) struct Lab {
     pending: BTreeMap<u8, Pending>,
     /// Results of reads that have come and were not asked for yet.
     read_results: BTreeMap<u8, i32>,
+    /// Where this thread may run before and after.
+    cpus_before: CpuSet,
     /// Of each device, a CPU of each of its queues.
     cpus: Vec<Vec<u32>>,
     no_part_scan: bool,
@@ -99,11 +102,20 @@ impl Lab {
         reads.register_sparse_buffers(1).during("make a buffer table")?;
         reads.register_arena(0, &arena).during("register memory")?;
         let references = ModuleReferences::open();
+        // Orders and replies go to and fro between two processes, of which one runs at a time. On one CPU that is a switch;
+        // on two, each has to wake the other, which an emulated one takes long for. Servers inherit it.
+        let myself = nix::unistd::Pid::from_raw(0);
+        let cpus = sched_getaffinity(myself).during("ask for the CPUs")?;
+        let first = (0..CpuSet::count()).find(|cpu| cpus.is_set(*cpu).unwrap_or(false));
+        let mut one = CpuSet::new();
+        one.set(first.unwrap_or(0)).during("name a CPU")?;
+        sched_setaffinity(myself, &one).during("stay on a CPU")?;
         Ok(Self {
             control,
             reads,
             arena,
             spares: Spares::new(),
+            cpus_before: cpus,
             servers: world.alive.iter().map(|_| None).collect(),
             blocks: world.devices.iter().map(|_| None).collect(),
             cpus: vec![Vec::new(); world.devices.len()],
@@ -230,6 +242,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        let _ = sched_setaffinity(nix::unistd::Pid::from_raw(0), &self.cpus_before);
         let _ = std::fs::write(EXPEDITED, "0");
         for (path, _, usual) in GRACE_PERIODS {
             let _ = std::fs::write(path, usual);
