@@ -4,6 +4,7 @@
 //! (`model/sequences`) or exhaustively (`model/orders`), and one that fails is shrunk to its shortest form.
 
 mod case;
+mod commands;
 mod concurrent;
 mod device;
 mod effects;
@@ -25,6 +26,7 @@ mod requests;
 mod sequences;
 mod served;
 mod server;
+mod settle;
 mod shrink;
 mod sort;
 mod step;

@@ -20,8 +20,8 @@ pub enum Plant {
     StartTwice,
     /// TRY_STOP_DEV of a disk that is open is to be ENODEV.
     TryStopOpen,
-    /// END_USER_RECOVERY of a live device is to be EINVAL.
-    EndOfALive,
+    /// END_USER_RECOVERY of a device that is not away is to be EINVAL.
+    EndUncalledFor,
     /// A read that the server answers is to fail.
     ReadFails,
 }
@@ -34,7 +34,7 @@ impl Plant {
         Self::ParamsOfALive,
         Self::StartTwice,
         Self::TryStopOpen,
-        Self::EndOfALive,
+        Self::EndUncalledFor,
         Self::ReadFails,
     ];
 
@@ -47,7 +47,7 @@ impl Plant {
             Self::ParamsOfALive => "params-of-a-live",
             Self::StartTwice => "start-twice",
             Self::TryStopOpen => "try-stop-open",
-            Self::EndOfALive => "end-of-a-live",
+            Self::EndUncalledFor => "end-uncalled-for",
             Self::ReadFails => "read-fails",
         }
     }
@@ -56,15 +56,14 @@ impl Plant {
     #[must_use]
     pub fn minimum(self) -> usize {
         match self {
-            // ADD_DEV, open, FETCH_REQ twice.
-            Self::FetchAgain => 4,
+            // ADD_DEV, open, FETCH_REQ twice; or of all, and END_USER_RECOVERY.
+            Self::FetchAgain | Self::EndUncalledFor => 4,
             // ADD_DEV, open twice.
             Self::OpenTwice => 3,
             // ADD_DEV, SET_PARAMS, open, FETCH_REQ of all, START_DEV, and the one.
-            Self::ParamsOfALive | Self::StartTwice | Self::EndOfALive => 6,
-            // The client opens the disk in between; or opens, reads and is answered.
-            Self::TryStopOpen => 7,
-            Self::ReadFails => 8,
+            Self::ParamsOfALive | Self::StartTwice => 6,
+            // A client opens the disk first; or opens and reads, and is answered when the case is cleaned up.
+            Self::TryStopOpen | Self::ReadFails => 7,
         }
     }
 
@@ -79,7 +78,9 @@ impl Plant {
             (Self::ParamsOfALive, Step::SetParams { .. }, answer) => swap(answer, -EACCES, -EBUSY),
             (Self::StartTwice, Step::Start { .. }, answer) => swap(answer, -EEXIST, -EBUSY),
             (Self::TryStopOpen, Step::TryStop { .. }, answer) => swap(answer, -EBUSY, -ENODEV),
-            (Self::EndOfALive, Step::EndRecovery { .. }, answer) => swap(answer, -EBUSY, -EINVAL),
+            (Self::EndUncalledFor, Step::EndRecovery { .. }, answer) => {
+                swap(answer, -EBUSY, -EINVAL)
+            }
             (Self::ReadFails, Step::Answer { .. }, _) => {
                 for (_, allowed) in &mut effects.reads {
                     *allowed = vec![-nix::libc::EIO];
@@ -134,13 +135,13 @@ mod tests {
         };
         let mut steps = begin.to_vec();
         steps.push(Step::Answer { dev });
-        assert!(shows(Plant::ReadFails, &steps) && steps.len() == Plant::ReadFails.minimum());
+        assert!(shows(Plant::ReadFails, &steps) && steps.len() == Plant::ReadFails.minimum() + 1);
         let live = |last| [&begin[..5], &[last]].concat();
         assert!(shows(Plant::StartTwice, &live(begin[4])));
         assert!(shows(Plant::ParamsOfALive, &live(begin[1])));
-        let mut recoverable = live(Step::EndRecovery { dev, server });
-        recoverable[0] = Step::Add { dev, sort: Sort::plain(Recovery::Plain, false) };
-        assert!(shows(Plant::EndOfALive, &recoverable));
+        let recoverable = Step::Add { dev, sort: Sort::plain(Recovery::Plain, false) };
+        let end = [recoverable, begin[2], begin[3], Step::EndRecovery { dev, server }];
+        assert!(shows(Plant::EndUncalledFor, &end));
         let fetch = Step::Fetch { dev, tag: 0, thread: 0 };
         let again = [begin[0], begin[2], fetch, fetch];
         assert!(shows(Plant::FetchAgain, &again) && !shows(Plant::FetchAgain, &again[..3]));

@@ -3,15 +3,16 @@
 //! Pure: no file, no clock, no kernel. It is a second implementation of the driver's rules, read from
 //! its source and corrected where running showed something else (docs/kernel-facts.md).
 
-use super::device::{Device, State, Waiting, Waits};
+use super::commands::command;
+use super::device::Device;
 use super::effects::{Answer, Effects};
 use super::plant::Plant;
 use super::profile::Profile;
 use super::queue::{TAGS, Tag};
+use super::settle::{finish_starts, finish_stops};
 use super::sort::{Recovery, Sort};
 use super::step::Step;
-use crate::rig::EACCES;
-use crate::rig::{EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP};
+use crate::rig::{EBUSY, EEXIST, EINVAL, ENODEV, ENOENT};
 
 /// The thread of a server that can end before the server does.
 pub(super) const SECOND_THREAD: u8 = 1;
@@ -254,184 +255,4 @@ fn fetch_all(device: &mut Device, spread: bool, profile: &Profile) -> Vec<(u8, i
     }
     let fetch = |tag| (tag, fetch(device, tag, thread_of(tag, spread), profile));
     tags.into_iter().map(fetch).collect()
-}
-
-/// A control command about a device that is there.
-fn command(device: &mut Device, step: &Step, slot: u8, profile: &Profile, effects: &mut Effects) {
-    match *step {
-        Step::SetParams { valid, .. } => effects.result(set_params(device, valid)),
-        Step::GetAffinity { queue, .. } => {
-            effects.result(if queue < device.sort.queues() { 0 } else { -EINVAL });
-        }
-        Step::Start { .. } if !device.params => effects.result(-EINVAL),
-        Step::Start { server, .. } => wait(device, slot, Waits::Start(server), effects),
-        Step::EndRecovery { server, .. } => wait(device, slot, Waits::End(server), effects),
-        Step::StartRecovery { .. } => effects.result(start_recovery(device, profile)),
-        Step::Stop { .. } => wait(device, slot, Waits::Stop, effects),
-        Step::TryStop { .. } if !profile.try_stop => effects.result(-EOPNOTSUPP),
-        Step::TryStop { .. } if !device.has_disk() => effects.result(-ENODEV),
-        Step::TryStop { .. } if device.block_open => effects.result(-EBUSY),
-        Step::TryStop { .. } => wait(device, slot, Waits::TryStop, effects),
-        Step::Quiesce { .. } => effects.result(quiesce(device, profile)),
-        Step::UpdateSize { .. } if !profile.update_size => effects.result(-EOPNOTSUPP),
-        Step::UpdateSize { .. } if !device.has_disk() => effects.result(-ENODEV),
-        Step::UpdateSize { mib, .. } => {
-            device.mib = mib;
-            effects.result(0);
-        }
-        Step::Del { .. } if device.deleted => wait(device, slot, Waits::Del, effects),
-        Step::Del { .. } => wait(device, slot, Waits::StopOfDel { wait: true }, effects),
-        Step::DelAsync { .. } if device.deleted => effects.result(0),
-        Step::DelAsync { .. } => wait(device, slot, Waits::StopOfDel { wait: false }, effects),
-        // GET_PARAMS, and mmap by the opener, which always may.
-        _ => effects.result(0),
-    }
-}
-
-/// Holds a command back; [`World::settle`] answers it at once where nothing is in its way.
-fn wait(device: &mut Device, slot: u8, what: Waits, effects: &mut Effects) {
-    device.waiting.push(Waiting { slot, what });
-    effects.blocks(
-        slot,
-        match what {
-            Waits::Start(_) | Waits::End(_) => "every tag is fetched, or the device is stopped",
-            Waits::Del => "the last holder of the device is gone",
-            Waits::Stop | Waits::TryStop => "the server has answered its requests",
-            Waits::StopOfDel { .. } => {
-                "the server has answered its requests and the last holder of the device is gone"
-            }
-        },
-    );
-}
-
-fn set_params(device: &mut Device, valid: bool) -> i32 {
-    if device.used {
-        return -EACCES;
-    }
-    device.params = valid;
-    // Refused ones wipe what was stored; a START_DEV that waits has taken its limits, and finds no size.
-    device.mib = if valid { super::device::DEFAULT_MIB } else { 0 };
-    if valid { 0 } else { -EINVAL }
-}
-
-fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {
-    // 6.12 asks first whether any queue has been fetched since the last one.
-    if profile.recovery_in_two_steps && !device.queue_was_ready {
-        return -EINVAL;
-    }
-    let result = match device {
-        Device { sort: Sort { recovery: Recovery::None, .. }, .. } => -EINVAL,
-        Device { opener: Some(_), .. } => -EBUSY,
-        Device { state: State::Quiesced | State::FailIo, .. } => 0,
-        _ => -EBUSY,
-    };
-    device.recovering |= result == 0 && profile.recovery_in_two_steps;
-    device.queue_was_ready &= result != 0;
-    device.kept_ready &= result != 0;
-    result
-}
-
-fn quiesce(device: &mut Device, profile: &Profile) -> i32 {
-    if !profile.quiesce || !device.sort.quiesce {
-        return -EOPNOTSUPP;
-    }
-    match device.state {
-        State::Dead => return -ENODEV,
-        State::Live => {
-            device.round_cancelled = true;
-            device.cancel_round();
-        }
-        State::Quiesced | State::FailIo => {}
-    }
-    device.cancel_armed();
-    0
-}
-
-/// Whether it was a TRY_STOP_DEV that has removed a disk.
-fn finish_stops(device: &mut Device, profile: &Profile, effects: &mut Effects) -> bool {
-    if device.is_serving() || !device.is_stopping_slowly() {
-        return false;
-    }
-    let tried = device.has_disk() && device.waiting.iter().any(|w| w.what == Waits::TryStop);
-    device.stop(profile, effects);
-    let mut rest = Vec::new();
-    for waiting in std::mem::take(&mut device.waiting) {
-        match waiting.what {
-            Waits::Stop | Waits::TryStop => effects.release(waiting.slot, 0),
-            Waits::StopOfDel { wait } => {
-                device.deleted = true;
-                if wait {
-                    rest.push(Waiting { what: Waits::Del, ..waiting });
-                } else {
-                    effects.release(waiting.slot, 0);
-                }
-            }
-            _ => rest.push(waiting),
-        }
-    }
-    device.waiting = rest;
-    tried
-}
-
-/// `tried`: TRY_STOP_DEV wakes who waits before it lets the disk go, which START_DEV may see.
-fn finish_starts(device: &mut Device, profile: &Profile, tried: bool, effects: &mut Effects) {
-    if !(device.is_ready() || device.kept_ready || device.stopping) || device.is_stopping_slowly() {
-        return;
-    }
-    let mut rest = Vec::new();
-    for waiting in std::mem::take(&mut device.waiting) {
-        let mut may_see_the_disk = false;
-        let result = match waiting.what {
-            Waits::Start(server) => {
-                let result = finish_start(device, server, profile);
-                may_see_the_disk = tried && result == -EBUSY;
-                result
-            }
-            Waits::End(server) => finish_end(device, server, profile, effects),
-            _ => {
-                rest.push(waiting);
-                continue;
-            }
-        };
-        effects.release(waiting.slot, result);
-        if may_see_the_disk {
-            effects.or(waiting.slot, -EEXIST);
-        }
-    }
-    device.waiting = rest;
-}
-
-fn finish_start(device: &mut Device, server: u8, profile: &Profile) -> i32 {
-    if profile.pid_checked && device.opener != Some(server) {
-        return -EINVAL;
-    }
-    if device.state == State::Live || device.used {
-        return -EEXIST;
-    }
-    if device.stopping {
-        return -EBUSY;
-    }
-    device.state = State::Live;
-    device.used = true;
-    device.started = true;
-    device.server = device.opener;
-    0
-}
-
-fn finish_end(device: &mut Device, server: u8, profile: &Profile, effects: &mut Effects) -> i32 {
-    if profile.pid_checked && device.opener != Some(server)
-        || device.sort.recovery == Recovery::None
-    {
-        return -EINVAL;
-    }
-    if !matches!(device.state, State::Quiesced | State::FailIo) {
-        return -EBUSY;
-    }
-    device.state = State::Live;
-    device.server = device.opener;
-    for queue in &mut device.queues {
-        queue.cancelling &= !profile.recovery_in_two_steps;
-    }
-    device.kick(effects);
-    0
 }

@@ -92,7 +92,7 @@ impl Lab {
     pub(super) fn add(&mut self, command: &Command, answer: &Answer) -> Result<(), Trouble> {
         let begin = Instant::now();
         loop {
-            let added = self.command(command.clone(), answer);
+            let added = self.command(*command, answer);
             let taken = matches!(&added, Err(Trouble::Differs { observed, .. }) if *observed == errno(-EEXIST));
             let goes = expect(answer, 0).is_ok() && begin.elapsed() < self.patience;
             if !(taken && goes) {
