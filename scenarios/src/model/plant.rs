@@ -79,7 +79,7 @@ impl Plant {
             (Self::StartTwice, Step::Start { .. }, answer) => swap(answer, -EEXIST, -EBUSY),
             (Self::TryStopOpen, Step::TryStop { .. }, answer) => swap(answer, -EBUSY, -ENODEV),
             (Self::EndUncalledFor, Step::EndRecovery { .. }, answer) => {
-                swap(answer, -EBUSY, -EINVAL)
+                swap(answer, -EBUSY, -EINVAL);
             }
             (Self::ReadFails, Step::Answer { .. }, _) => {
                 for (_, allowed) in &mut effects.reads {
