@@ -1,6 +1,6 @@
 //! `vm-fuzz`: the model's random sequences and orders with fresh seeds, machine after machine, until the time is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
@@ -13,8 +13,10 @@ use crate::error::Error;
 use crate::fuzz::{Bench, Corpus, RoundEnd, shrink_crash};
 use crate::interrupt;
 
-/// What is run in each machine.
-const SCENARIOS: &[&str] = &["model/sequences", "model/orders", "model/concurrent"];
+/// What is run in each machine, unless some are named.
+const SCENARIOS: &[&str] = &["model/sequences", ORDERS, "model/concurrent"];
+/// The one that comes to an end.
+const ORDERS: &str = "model/orders";
 /// Time of each of them in one machine, on a machine that is emulated; with shrinking it stays within their budget.
 const SLICE: Duration = Duration::from_secs(40);
 /// Longest time that is spent on making one crash short.
@@ -31,8 +33,24 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
     let mut rounds = 0_u32;
     // Walks of `model/orders` that are done: each machine goes on where the one before has ended.
     let mut walks: BTreeMap<String, u64> = BTreeMap::new();
+    let chosen = |id: &&&str| {
+        args.only.is_empty() || args.only.iter().any(|only| id.contains(only.as_str()))
+    };
+    let scenarios: Vec<&str> = SCENARIOS.iter().filter(chosen).copied().collect();
+    if scenarios.is_empty() {
+        let message = format!("--only names none of {}", SCENARIOS.join(", "));
+        return Err(Error::usage(message));
+    }
+    // Kernels whose orders were all walked, where nothing else is asked for.
+    let mut complete = BTreeSet::new();
     anstream::println!("first seed {seed:#x}; everything goes to {}", bench.folder.display());
     for kernel in kernels.iter().cycle() {
+        if complete.len() == kernels.len() {
+            break;
+        }
+        if complete.contains(kernel) {
+            continue;
+        }
         let left = args.time.saturating_sub(begin.elapsed());
         if left.is_zero() || interrupt::requested() {
             break;
@@ -44,19 +62,23 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
         let input = Input {
             time_ms,
             plant: args.plant,
+            bold: args.bold,
             orders_done,
             orders_seed: Some(seed),
             ..Input::default()
         };
-        let end = bench.round(kernel, SCENARIOS, round_seed, &input)?;
+        let end = bench.round(kernel, &scenarios, round_seed, &input)?;
         rounds += 1;
-        if let Some(done) = walks_done(&end) {
-            walks.insert(kernel.clone(), done);
-        }
         if let Some(reason) = &end.infrastructure {
             return Err(Error::infrastructure(format!("the machine did not come up: {reason}")));
         }
         show(begin.elapsed(), rounds, round_seed, kernel, &end);
+        if let Some(done) = walks_done(&end) {
+            if done == 0 && scenarios == [ORDERS] {
+                complete.insert(kernel.clone());
+            }
+            walks.insert(kernel.clone(), done);
+        }
         take(&mut bench, &mut corpus, kernel, round_seed, end)?;
     }
     let count = corpus.found().count();
@@ -75,7 +97,7 @@ fn walks_done(end: &RoundEnd) -> Option<u64> {
     let told = end.steps.iter().rev().find_map(|text| text.strip_prefix("orders: "))?;
     let (walks, state) = told.split_once(" walks, ")?;
     if state == "that is all" {
-        anstream::println!("          every order was walked");
+        anstream::println!("          that was the last of the orders");
         return Some(0);
     }
     walks.parse().ok()
@@ -118,6 +140,7 @@ fn take(
         kernel: kernel.to_owned(),
         seed,
         steps: shortest.unwrap_or(end.last_steps),
+        bold: true,
         expected: "the kernel lives".into(),
         observed: if again { "it crashes" } else { "it crashed once, and not again" }.into(),
         splat: Some(title.clone()),

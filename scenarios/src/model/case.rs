@@ -44,10 +44,20 @@ pub(super) fn run(
     world: &World,
     steps: &[Step],
 ) -> Result<Option<Difference>, Stop> {
+    run_telling(lab, world, steps, &mut |_| {})
+}
+
+/// The same; before each step `tell` is told its number, from 1, among those that are done.
+pub(super) fn run_telling(
+    lab: &mut Lab,
+    world: &World,
+    steps: &[Step],
+    tell: &mut dyn FnMut(usize),
+) -> Result<Option<Difference>, Stop> {
     let mut state = world.clone();
     let mut done = Vec::new();
     let mut cleanup = Vec::new();
-    let result = all(lab, &mut state, steps, &mut done, &mut cleanup);
+    let result = all(lab, &mut state, steps, tell, &mut done, &mut cleanup);
     match result {
         Ok(()) => Ok(None),
         Err(Trouble::Broken(stop)) => {
@@ -72,12 +82,14 @@ fn all(
     lab: &mut Lab,
     world: &mut World,
     steps: &[Step],
+    tell: &mut dyn FnMut(usize),
     done: &mut Vec<Step>,
     cleanup: &mut Vec<Step>,
 ) -> Result<(), Trouble> {
     for step in steps {
-        if lab.bold || world.forbids(step).is_none() {
+        if world.forbids(step).is_none() {
             done.push(*step);
+            tell(done.len());
             lab.step(world, step)?;
         }
     }
@@ -87,6 +99,8 @@ fn all(
 
 /// Takes everything down, step by step, as the model says it goes.
 pub(super) fn clean(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<(), Trouble> {
+    // Whatever a step was to show, it has.
+    world.bold = false;
     // Twice: with many commands held back the first time round only makes room.
     for _ in 0..2 {
         delete_all(lab, world, done)?;

@@ -226,14 +226,14 @@ pub(super) fn explains(way: &Way, results: &[Option<i32>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::profile::Profile;
-    use super::super::step::Recovery;
+    use super::super::sort::{Recovery, Sort};
     use super::*;
 
     #[test]
     fn every_order_is_a_way_and_they_may_differ() {
         assert_eq!(permutations(3).len(), 6);
         let mut world = World::new(Profile::newest(), 1, 1);
-        world.apply(&Step::Add { dev: 0, recovery: Recovery::None, quiesce: false });
+        world.apply(&Step::Add { dev: 0, sort: Sort::plain(Recovery::None, false) });
         let steps = [Step::SetParams { dev: 0, valid: true }, Step::Start { dev: 0, server: 0 }];
         let ways = ways(&world, &steps).unwrap();
         assert_eq!(ways.len(), 2);

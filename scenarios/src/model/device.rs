@@ -1,16 +1,13 @@
 //! One device as the driver keeps it: the variables of the reference model, and what changes them.
 //!
 //! Nothing here knows of commands. Each function is one of the driver's own transitions (a disk goes, a server goes, a round
-//! is complete), and leaves what it answers in [`Effects`].
+//! is complete), and leaves what it answers in [`Effects`]. What becomes of requests is in [`requests`](super::requests).
 
 use super::effects::Effects;
 use super::profile::Profile;
-use super::step::Recovery;
+use super::queue::{Queue, TAGS, Tag};
+use super::sort::{Recovery, Sort};
 
-/// Tags of a device's one queue.
-pub const TAGS: u8 = 2;
-/// Bytes of a read, and its result.
-pub(super) const READ_BYTES: i32 = 4096;
 /// Size of a device until UPDATE_SIZE.
 pub(super) const DEFAULT_MIB: u8 = 8;
 
@@ -25,19 +22,6 @@ pub enum State {
     Quiesced,
     /// There is a disk; requests fail until there is a server.
     FailIo,
-}
-
-/// What a tag's command is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Tag {
-    /// None in this round.
-    Free,
-    /// Armed: waits for a request.
-    Armed,
-    /// With the server, request and all.
-    Owned,
-    /// Taken back. It counts as fetched until the device is closed.
-    Cancelled,
 }
 
 /// A command that the kernel holds back.
@@ -58,8 +42,10 @@ pub enum Waits {
     End(u8),
     /// DEL_DEV: for the last who holds the device.
     Del,
-    /// STOP_DEV and TRY_STOP_DEV: for the requests that the server has.
+    /// STOP_DEV: for the requests that the server has.
     Stop,
+    /// TRY_STOP_DEV: likewise. It has the disk in its hand meanwhile.
+    TryStop,
     /// DEL_DEV and DEL_DEV_ASYNC before they have stopped the device: likewise.
     StopOfDel {
         /// Whether it then waits for the device to be gone.
@@ -84,27 +70,34 @@ impl Waits {
     /// Whether it holds the device's mutex while it waits.
     #[must_use]
     pub fn stops(self) -> bool {
-        matches!(self, Self::Stop | Self::StopOfDel { .. })
+        matches!(self, Self::Stop | Self::TryStop | Self::StopOfDel { .. })
     }
 }
 
 /// A read that is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools)] // Each is one step further on its way.
 pub struct Read {
     /// Where its result will come.
     pub slot: u8,
+    /// Queue that it is on.
+    pub queue: u8,
     /// Whether the server has it; else the driver holds it back.
     pub delivered: bool,
+    /// Whether its pages are registered.
+    pub registered: bool,
+    /// Whether it was committed, and waits for its pages to be unregistered.
+    pub committed: bool,
+    /// The thread that it was given to is gone: nobody can commit it.
+    pub orphan: bool,
 }
 
 /// One device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools)] // The driver's own flag bits, by their names.
 pub struct Device {
-    /// What it promises.
-    pub recovery: Recovery,
-    /// UBLK_F_QUIESCE.
-    pub quiesce: bool,
+    /// What it was made as.
+    pub sort: Sort,
     /// DEL_DEV was accepted; the id is taken until the last holder is gone.
     pub deleted: bool,
     /// Right parameters are stored.
@@ -121,14 +114,8 @@ pub struct Device {
     pub stopping: bool,
     /// A command of this round was cancelled.
     pub round_cancelled: bool,
-    /// Requests are not given to the queue's tags.
-    pub cancelling: bool,
-    /// Requests are failed, for the disk goes.
-    pub force_abort: bool,
-    /// Requests are failed, for there is no server.
-    pub fails_io: bool,
-    /// Tags.
-    pub tags: [Tag; TAGS as usize],
+    /// Queues.
+    pub queues: Vec<Queue>,
     /// Server that GET_DEV_INFO names.
     pub server: Option<u8>,
     /// START_DEV has succeeded once.
@@ -137,6 +124,10 @@ pub struct Device {
     pub spent: bool,
     /// START_USER_RECOVERY was answered 0 since the server left.
     pub recovering: bool,
+    /// A queue was complete since START_USER_RECOVERY, without which there is no other: 6.12.
+    pub queue_was_ready: bool,
+    /// All tags were fetched once, and the driver still says so: see [`Profile::ready_is_kept`].
+    pub kept_ready: bool,
     /// A client has the block device open.
     pub block_open: bool,
     /// Commands that are held back.
@@ -148,10 +139,9 @@ pub struct Device {
 impl Device {
     /// As ADD_DEV makes it.
     #[must_use]
-    pub fn new(recovery: Recovery, quiesce: bool) -> Self {
+    pub fn new(sort: Sort) -> Self {
         Self {
-            recovery,
-            quiesce,
+            sort,
             deleted: false,
             params: false,
             mib: DEFAULT_MIB,
@@ -160,14 +150,13 @@ impl Device {
             opener: None,
             stopping: false,
             round_cancelled: false,
-            cancelling: false,
-            force_abort: false,
-            fails_io: false,
-            tags: [Tag::Free; TAGS as usize],
+            queues: vec![Queue::new(); usize::from(sort.queues())],
             server: None,
             started: false,
             spent: false,
             recovering: false,
+            queue_was_ready: false,
+            kept_ready: false,
             block_open: false,
             waiting: Vec::new(),
             reads: Vec::new(),
@@ -176,8 +165,8 @@ impl Device {
 
     /// Whether requests wait while there is no server.
     #[must_use]
-    pub fn queues(&self) -> bool {
-        matches!(self.recovery, Recovery::Plain | Recovery::Reissue)
+    pub fn holds(&self) -> bool {
+        matches!(self.sort.recovery, Recovery::Plain | Recovery::Reissue)
     }
 
     /// Whether there is a disk.
@@ -189,19 +178,26 @@ impl Device {
     /// Whether every tag was fetched in this round.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.tags.iter().all(|tag| *tag != Tag::Free)
+        self.queues.iter().all(Queue::is_ready)
     }
 
     /// Number of tags that are `wanted`.
     #[must_use]
     pub fn count(&self, wanted: Tag) -> usize {
-        self.tags.iter().filter(|tag| **tag == wanted).count()
+        self.queues.iter().map(|queue| queue.count(wanted)).sum()
     }
 
-    /// Whether the server has a request.
+    /// Number of tags.
     #[must_use]
-    pub fn is_serving(&self) -> bool {
-        self.reads.iter().any(|read| read.delivered)
+    pub fn tags(&self) -> u8 {
+        self.sort.queues() * TAGS
+    }
+
+    /// A tag by its number over all queues.
+    #[must_use]
+    pub fn tag(&self, tag: u8) -> Option<Tag> {
+        let queue = self.queues.get(usize::from(tag / TAGS))?;
+        Some(queue.tags[usize::from(tag % TAGS)])
     }
 
     /// Whether a stop waits for the server's requests, and holds the device's mutex.
@@ -217,70 +213,62 @@ impl Device {
         self.opener.is_some() || self.used || self.waiting.iter().any(waits)
     }
 
-    /// Gives a request to a tag, holds it back or fails it.
-    pub fn queue(&mut self, slot: u8, effects: &mut Effects) {
-        if self.fails_io {
-            effects.read(slot, &[-nix::libc::EREMOTEIO]);
-        } else if self.queues() && self.force_abort || self.cancelling && !self.queues() {
-            effects.read(slot, &[-nix::libc::EIO]);
-        } else if self.cancelling {
-            self.reads.push(Read { slot, delivered: false });
-        } else {
-            self.deliver(slot);
+    /// A tag's FETCH_REQ by a thread was accepted.
+    pub fn fetched(&mut self, tag: u8, thread: u8, profile: &Profile) {
+        let away = matches!(self.state, State::Quiesced);
+        let cancelled = self.round_cancelled || (profile.recovery_in_two_steps && away);
+        let Some(queue) = self.queues.get_mut(usize::from(tag / TAGS)) else { return };
+        queue.tags[usize::from(tag % TAGS)] = Tag::Armed;
+        queue.thread = thread;
+        if queue.is_ready() {
+            self.queue_was_ready = profile.recovery_in_two_steps;
+            queue.cancelling &= cancelled;
+            queue.fails_io = false;
+            queue.force_abort = false;
         }
-    }
-
-    /// Which tag a request gets is the block layer's choice; all that are armed are alike to the model.
-    fn deliver(&mut self, slot: u8) {
-        let armed = self.tags.iter_mut().find(|tag| **tag == Tag::Armed);
-        let delivered = armed.map(|tag| *tag = Tag::Owned).is_some();
-        self.reads.push(Read { slot, delivered });
-    }
-
-    /// The server commits all it has.
-    pub fn answer(&mut self, effects: &mut Effects) {
-        for tag in self.tags.iter_mut().filter(|tag| **tag == Tag::Owned) {
-            *tag = Tag::Armed;
-        }
-        self.reads.retain(|read| {
-            if read.delivered {
-                effects.read(read.slot, &[READ_BYTES]);
-            }
-            !read.delivered
-        });
-    }
-
-    /// Requests that were held back go to the new server.
-    pub fn kick(&mut self, effects: &mut Effects) {
-        for read in std::mem::take(&mut self.reads) {
-            if read.delivered {
-                self.reads.push(read);
-            } else {
-                self.queue(read.slot, effects);
-            }
-        }
-    }
-
-    /// A tag's FETCH_REQ was accepted.
-    pub fn fetched(&mut self, tag: usize) {
-        self.tags[tag] = Tag::Armed;
-        if self.is_ready() {
-            self.cancelling &= self.round_cancelled;
-            self.fails_io = false;
-            self.force_abort = false;
-        }
+        self.kept_ready |= profile.ready_is_kept && self.is_ready();
     }
 
     /// Takes back every command that waits for a request.
     pub fn cancel_armed(&mut self) {
-        for tag in self.tags.iter_mut().filter(|tag| **tag == Tag::Armed) {
-            *tag = Tag::Cancelled;
+        for queue in &mut self.queues {
+            queue.turn_all(Tag::Armed, Tag::Cancelled);
+        }
+    }
+
+    /// No request is given to any tag from now on, until a new round is complete.
+    pub fn cancel_round(&mut self) {
+        for queue in &mut self.queues {
+            queue.cancelling = true;
+        }
+    }
+
+    /// A thread of the server ends: what it has armed is taken back, what it was given nobody can answer.
+    pub fn end_thread(&mut self, thread: u8) {
+        let mut cancelled = false;
+        for (number, queue) in (0_u8..).zip(&mut self.queues) {
+            if queue.thread != thread || queue.is_new() {
+                continue;
+            }
+            cancelled |= queue.count(Tag::Armed) > 0;
+            queue.turn_all(Tag::Armed, Tag::Cancelled);
+            let given = |read: &&mut Read| read.queue == number && read.delivered;
+            for read in self.reads.iter_mut().filter(given) {
+                read.orphan = true;
+            }
+        }
+        if cancelled {
+            self.round_cancelled = true;
+            self.cancel_round();
         }
     }
 
     /// The disk goes; nothing may be with the server any more.
     pub fn remove_disk(&mut self, effects: &mut Effects) {
-        self.force_abort |= self.has_disk() && self.queues();
+        let aborts = self.has_disk() && self.holds();
+        for queue in &mut self.queues {
+            queue.force_abort |= aborts;
+        }
         for read in std::mem::take(&mut self.reads) {
             effects.read(read.slot, &[-nix::libc::EIO]);
         }
@@ -302,36 +290,51 @@ impl Device {
 
     /// The char device's last holder is gone.
     pub fn release(&mut self, profile: &Profile, effects: &mut Effects) {
-        let keeps = self.has_disk() && self.recovery != Recovery::None;
+        let keeps = self.has_disk() && self.sort.recovery != Recovery::None;
         let anew = if profile.recovery_in_two_steps { keeps } else { self.has_disk() };
         self.spent |= !profile.close_starts_anew && !anew;
-        self.recovering = false;
+        self.recovering &= !self.queue_was_ready;
+        self.drop_registrations(effects);
         if self.has_disk() {
-            self.cancelling = true;
+            self.cancel_round();
             self.lose_server(effects);
         } else if self.count(Tag::Armed) > 0 {
-            self.cancelling = true;
+            self.cancel_round();
         }
-        self.tags = [Tag::Free; TAGS as usize];
+        self.end_round();
         self.opener = None;
         self.stopping = false;
         self.round_cancelled = false;
     }
 
+    /// Tags are to be fetched again; those of a device that is spent keep what they were.
+    fn end_round(&mut self) {
+        let spent = self.spent;
+        for tag in self.queues.iter_mut().flat_map(|queue| &mut queue.tags) {
+            match tag {
+                Tag::Free => {}
+                _ if spent => *tag = Tag::Stale,
+                _ => *tag = Tag::Free,
+            }
+        }
+    }
+
     fn lose_server(&mut self, effects: &mut Effects) {
-        let reissue = self.recovery == Recovery::Reissue && !self.is_stopping_slowly();
+        let reissue = self.sort.recovery == Recovery::Reissue && !self.is_stopping_slowly();
         for read in std::mem::take(&mut self.reads) {
-            if self.queues() && (!read.delivered || reissue) {
-                self.reads.push(Read { delivered: false, ..read });
+            if self.holds() && (!read.delivered || reissue) {
+                self.reads.push(Read { delivered: false, orphan: false, ..read });
             } else {
                 effects.read(read.slot, &[-nix::libc::EIO]);
             }
         }
-        match self.recovery {
+        match self.sort.recovery {
             Recovery::None => self.remove_disk(effects),
             Recovery::FailIo => {
                 self.state = State::FailIo;
-                self.fails_io = true;
+                for queue in &mut self.queues {
+                    queue.fails_io = true;
+                }
             }
             Recovery::Plain | Recovery::Reissue => self.state = State::Quiesced,
         }

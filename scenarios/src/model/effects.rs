@@ -99,6 +99,13 @@ impl Effects {
         }
     }
 
+    /// Of a command that was released: this is right as well.
+    pub fn or(&mut self, slot: u8, result: i32) {
+        for (_, allowed) in self.released.iter_mut().filter(|(own, _)| *own == slot) {
+            allowed.push(result);
+        }
+    }
+
     /// A read ends.
     pub fn read(&mut self, slot: u8, allowed: &[i32]) {
         self.reads.push((slot, allowed.to_vec()));

@@ -3,9 +3,11 @@
 use reports::event::FailureKind;
 
 use super::case;
-use super::lab::Lab;
+use super::lab::{Lab, Trouble};
 use super::sequences::{PATIENCE, announce, empty};
-use super::step::{Recovery, Step};
+use super::sort::{Recovery, Sort};
+use super::step::Step;
+use super::world::World;
 use crate::context::{Context, Stop};
 use crate::kernel::KernelRelease;
 
@@ -16,25 +18,113 @@ pub(super) fn quiesce_bug(kernel: KernelRelease) -> Option<&'static str> {
     seen.then_some("docs/kernel-findings/quiesce-takes-a-successors-tags.md")
 }
 
+/// Where a device that was stopped and started again was seen to lead to a NULL dereference: 7.3 ends the round also where
+/// there is no disk.
+pub(crate) fn started_again_bug(kernel: KernelRelease) -> Option<&'static str> {
+    let seen = !kernel.at_least(7, 3);
+    seen.then_some("docs/kernel-findings/start-after-stop-uses-dead-commands.md")
+}
+
+/// A device is stopped, its server leaves, and the next one starts it.
+pub(super) fn started_again(context: &mut Context) -> Result<String, Stop> {
+    let world = World { bold: true, ..empty(context, 1, 1)? };
+    let mut lab = Lab::new(&world, PATIENCE)?;
+    let (dev, server) = (0, 0);
+    let up = [
+        Step::Open { dev, server },
+        Step::FetchAll { dev, spread: false },
+        Step::Start { dev, server },
+    ];
+    let mut steps = vec![
+        Step::Add { dev, sort: Sort::plain(Recovery::None, false) },
+        Step::SetParams { dev, valid: true },
+    ];
+    steps.extend(up);
+    steps.extend([Step::Stop { dev }, Step::KillServer { server }]);
+    steps.extend(up);
+    steps.extend([Step::OpenBlock { dev }, Step::Read { dev, queue: 0 }, Step::Answer { dev }]);
+    announce(context, &steps);
+    let difference = case::run(&mut lab, &world, &steps)?;
+    let told = difference.as_ref().map(case::Difference::to_text).unwrap_or_default();
+    context.check(FailureKind::State, format!("it serves again {told}"), difference.is_none())?;
+    Ok("stopped, left by its server, started by the next one, and read from".into())
+}
+
+/// Where FETCH_REQ of a tag that has a request was seen to be accepted.
+pub(super) fn fetch_of_a_served_bug(kernel: KernelRelease) -> Option<&'static str> {
+    let seen = kernel.at_least(6, 17);
+    seen.then_some("docs/kernel-findings/fetch-of-a-served-tag-loses-the-request.md")
+}
+
+/// One of two queues of a device that is being taken over has all its tags fetched, and serves a read; its tags are fetched
+/// once more.
+pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
+    let world = World { bold: true, ..empty(context, 1, 1)? };
+    if !world.profile.two_cpus {
+        return Err(Stop::skip("available parallelism", "two queues want two CPUs"));
+    }
+    let mut lab = Lab::new(&world, PATIENCE)?;
+    let (dev, server) = (0, 0);
+    let fetch = |tag| Step::Fetch { dev, tag, thread: 0 };
+    let steps = [
+        Step::Add { dev, sort: Sort::plain(Recovery::Plain, false).with_two_queues() },
+        Step::SetParams { dev, valid: true },
+        Step::Open { dev, server },
+        Step::FetchAll { dev, spread: false },
+        Step::Start { dev, server },
+        Step::OpenBlock { dev },
+        Step::KillServer { server },
+        Step::StartRecovery { dev },
+        Step::Open { dev, server },
+        fetch(0),
+        fetch(1),
+        Step::Read { dev, queue: 0 },
+        fetch(0),
+        fetch(1),
+        fetch(2),
+        fetch(3),
+        Step::EndRecovery { dev, server },
+        Step::Answer { dev },
+    ];
+    announce(context, &steps);
+    let mut state = world.clone();
+    let mut done = Ok(());
+    for step in &steps {
+        done = done.and_then(|()| lab.step(&mut state, step));
+    }
+    // What has lost a request is not taken down: whoever tries waits for ever.
+    let told = match done {
+        Err(Trouble::Broken(stop)) => return Err(stop),
+        Err(Trouble::Differs { expected, observed }) => {
+            format!(": expected {expected}, observed {observed}")
+        }
+        Ok(()) => String::new(),
+    };
+    let what = format!("FETCH_REQ of a tag that has a request is refused{told}");
+    context.check(FailureKind::State, what, told.is_empty())?;
+    let cleaned = case::clean(&mut lab, &mut state, &mut Vec::new());
+    context.check(FailureKind::State, "and the device goes", cleaned.is_ok())?;
+    Ok("FETCH_REQ of a tag that has a request is refused, and the request is answered".into())
+}
+
 /// A device whose next server has fetched is quiesced, and read from.
 pub(super) fn quiesce_of_a_successor(context: &mut Context) -> Result<String, Stop> {
     crate::rig::offered(ublk::uapi::Features::QUIESCE)?;
-    let world = empty(context, 1, 1)?;
+    let world = World { bold: true, ..empty(context, 1, 1)? };
     let mut lab = Lab::new(&world, PATIENCE)?;
-    lab.bold = true;
     let (dev, server) = (0, 0);
     let steps = [
-        Step::Add { dev, recovery: Recovery::Plain, quiesce: true },
+        Step::Add { dev, sort: Sort::plain(Recovery::Plain, true) },
         Step::SetParams { dev, valid: true },
         Step::Open { dev, server },
-        Step::FetchAll { dev },
+        Step::FetchAll { dev, spread: false },
         Step::Start { dev, server },
         Step::KillServer { server },
         Step::Open { dev, server },
-        Step::FetchAll { dev },
+        Step::FetchAll { dev, spread: false },
         Step::Quiesce { dev },
         Step::OpenBlock { dev },
-        Step::Read { dev },
+        Step::Read { dev, queue: 0 },
     ];
     announce(context, &steps);
     let difference = case::run(&mut lab, &world, &steps)?;

@@ -4,26 +4,33 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::device::TAGS;
-use super::step::{Recovery, Step};
+use super::queue::{QUEUES_MAX, TAGS};
+use super::sort::Sort;
+use super::step::Step;
 use super::world::World;
 
 /// How much more often a step is drawn that changes the model's state.
-const CHANGE_WEIGHT: u32 = 8;
+const CHANGE_WEIGHT: u32 = 32;
 /// How much less often one that takes a device or a server away: else little lives long.
-const END_WEIGHT: u32 = 2;
+const END_WEIGHT: u32 = 6;
 /// A new process costs more than many steps.
-const KILL_WEIGHT: u32 = 1;
+const KILL_WEIGHT: u32 = 3;
+/// One that is refused.
+const SAME_WEIGHT: u32 = 4;
+/// ADD_DEV of what is there; there are many sorts.
+const ADD_AGAIN_WEIGHT: u32 = 1;
+
+/// Draws before the first step that is allowed is taken.
+const DRAWS_MAX: usize = 2000;
 
 /// Every step there is for so many devices and servers.
 #[must_use]
 pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
-    let mut steps: Vec<Step> = (0..servers).map(|server| Step::KillServer { server }).collect();
+    let mut steps: Vec<Step> = (0..servers)
+        .flat_map(|server| [Step::KillServer { server }, Step::EndThread { server }])
+        .collect();
     for dev in 0..devices {
-        for recovery in [Recovery::None, Recovery::Plain, Recovery::Reissue, Recovery::FailIo] {
-            steps.push(Step::Add { dev, recovery, quiesce: false });
-            steps.push(Step::Add { dev, recovery, quiesce: true });
-        }
+        steps.extend(Sort::all().into_iter().map(|sort| Step::Add { dev, sort }));
         for server in 0..servers {
             steps.extend([
                 Step::Open { dev, server },
@@ -31,7 +38,10 @@ pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
                 Step::EndRecovery { dev, server },
             ]);
         }
-        steps.extend((0..TAGS).map(|tag| Step::Fetch { dev, tag }));
+        steps.extend((0..TAGS * QUEUES_MAX).map(|tag| Step::Fetch { dev, tag, thread: 0 }));
+        steps.extend([0, TAGS].map(|tag| Step::Fetch { dev, tag, thread: 1 }));
+        steps.extend([false, true].map(|spread| Step::FetchAll { dev, spread }));
+        steps.extend((0..QUEUES_MAX).map(|queue| Step::Read { dev, queue }));
         steps.extend([
             Step::SetParams { dev, valid: true },
             Step::SetParams { dev, valid: false },
@@ -39,7 +49,6 @@ pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
             Step::GetAffinity { dev, queue: 0 },
             Step::GetAffinity { dev, queue: 1 },
             Step::Mmap { dev },
-            Step::FetchAll { dev },
             Step::Stop { dev },
             Step::TryStop { dev },
             Step::Quiesce { dev },
@@ -50,8 +59,12 @@ pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
             Step::DelAsync { dev },
             Step::OpenBlock { dev },
             Step::CloseBlock { dev },
-            Step::Read { dev },
             Step::Answer { dev },
+            Step::AnswerWrong { dev },
+            Step::Copy { dev, write: true },
+            Step::Copy { dev, write: false },
+            Step::Register { dev },
+            Step::Unregister { dev },
         ]);
     }
     steps
@@ -65,16 +78,23 @@ pub fn sequence(world: &World, length: usize, rng: &mut impl Rng) -> Vec<Step> {
     let mut world = world.clone();
     let mut steps = Vec::with_capacity(length);
     for _ in 0..length {
-        let allowed: Vec<(Step, u32)> = alphabet
-            .iter()
-            .filter(|step| world.forbids(step).is_none())
-            .map(|step| (*step, weight(&world, step)))
-            .collect();
-        let Ok((step, _)) = allowed.choose_weighted(rng, |(_, weight)| *weight) else { break };
-        world.apply(step);
-        steps.push(*step);
+        let Some(step) = draw(&world, &alphabet, rng) else { break };
+        world.apply(&step);
+        steps.push(step);
     }
     steps
+}
+
+/// One step by its weight: drawn evenly and kept with a chance of its weight, for weighing takes longer than drawing.
+fn draw(world: &World, alphabet: &[Step], rng: &mut impl Rng) -> Option<Step> {
+    for _ in 0..DRAWS_MAX {
+        let step = alphabet.choose(rng)?;
+        if world.forbids(step).is_none() && rng.random_range(0..CHANGE_WEIGHT) < weight(world, step)
+        {
+            return Some(*step);
+        }
+    }
+    alphabet.iter().find(|step| world.forbids(step).is_none()).copied()
 }
 
 fn weight(world: &World, step: &Step) -> u32 {
@@ -83,6 +103,7 @@ fn weight(world: &World, step: &Step) -> u32 {
     let ends = matches!(
         step,
         Step::KillServer { .. }
+            | Step::EndThread { .. }
             | Step::CloseChar { .. }
             | Step::Del { .. }
             | Step::DelAsync { .. }
@@ -90,9 +111,11 @@ fn weight(world: &World, step: &Step) -> u32 {
             | Step::TryStop { .. }
             | Step::SetParams { valid: false, .. }
     );
-    match (after == *world, ends) {
+    let same = after == *world;
+    match (same, ends) {
         _ if matches!(step, Step::KillServer { .. }) => KILL_WEIGHT,
-        (true, _) => 1,
+        (true, _) if matches!(step, Step::Add { .. }) => ADD_AGAIN_WEIGHT,
+        (true, _) => SAME_WEIGHT,
         (false, true) => END_WEIGHT,
         (false, false) => CHANGE_WEIGHT,
     }

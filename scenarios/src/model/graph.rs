@@ -10,7 +10,8 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::profile::Profile;
-use super::step::{Recovery, Step};
+use super::sort::Sort;
+use super::step::Step;
 use super::world::World;
 
 /// Longest walk: a failing one has to be shrunk.
@@ -34,15 +35,15 @@ struct Edge {
 }
 
 /// The commands whose orders are tried, on one device.
-fn commands(recovery: Recovery, quiesce: bool) -> Vec<Step> {
+fn commands(sort: Sort) -> Vec<Step> {
     let (dev, server) = (0, 0);
     vec![
-        Step::Add { dev, recovery, quiesce },
+        Step::Add { dev, sort },
         Step::SetParams { dev, valid: true },
         Step::Open { dev, server },
         Step::Mmap { dev },
-        Step::Fetch { dev, tag: 0 },
-        Step::FetchAll { dev },
+        Step::Fetch { dev, tag: 0, thread: 0 },
+        Step::FetchAll { dev, spread: false },
         Step::Start { dev, server },
         Step::Stop { dev },
         Step::TryStop { dev },
@@ -57,13 +58,13 @@ fn commands(recovery: Recovery, quiesce: bool) -> Vec<Step> {
 }
 
 /// From where orders begin: nothing, a live device, and one whose server has left.
-fn roots(recovery: Recovery, quiesce: bool) -> Vec<Vec<Step>> {
+fn roots(sort: Sort) -> Vec<Vec<Step>> {
     let (dev, server) = (0, 0);
     let live = vec![
-        Step::Add { dev, recovery, quiesce },
+        Step::Add { dev, sort },
         Step::SetParams { dev, valid: true },
         Step::Open { dev, server },
-        Step::FetchAll { dev },
+        Step::FetchAll { dev, spread: false },
         Step::Start { dev, server },
     ];
     let mut left = live.clone();
@@ -74,11 +75,11 @@ fn roots(recovery: Recovery, quiesce: bool) -> Vec<Vec<Step>> {
 impl Graph {
     /// All orders of up to `length` commands from each root.
     #[must_use]
-    pub fn explore(profile: Profile, recovery: Recovery, quiesce: bool, length: usize) -> Self {
+    pub fn explore(profile: Profile, sort: Sort, length: usize) -> Self {
         let mut graph = Self { states: HashMap::new(), edges: Vec::new() };
-        let commands = commands(recovery, quiesce);
+        let commands = commands(sort);
         let mut queue = VecDeque::new();
-        for root in roots(recovery, quiesce) {
+        for root in roots(sort) {
             let mut world = World::new(profile, 1, 1);
             graph.node(&world);
             for step in root {
@@ -189,9 +190,9 @@ mod tests {
 
     #[test]
     fn walks_go_over_every_edge_and_obey_the_model() {
-        for (recovery, quiesce) in super::super::orders::SORTS {
+        for sort in super::super::orders::SORTS {
             let profile = Profile::newest();
-            let mut graph = Graph::explore(profile, *recovery, *quiesce, 5);
+            let mut graph = Graph::explore(profile, *sort, 5);
             let (states, edges, _) = graph.size();
             let (mut walks, mut steps) = (0, 0);
             while let Some(walk) = graph.walk() {
@@ -203,7 +204,7 @@ mod tests {
                     world.apply(&step);
                 }
             }
-            println!("{recovery:?}: {states} states, {edges} edges, {walks} walks, {steps} steps");
+            println!("{sort}: {states} states, {edges} edges, {walks} walks, {steps} steps");
             assert_eq!(graph.size().2, edges);
             assert!(edges > 200 && steps < edges * 4, "{edges} edges in {steps} steps");
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::plant::Plant;
 use super::step::Step;
 use crate::context::{Context, During, Stop};
 
@@ -31,7 +32,7 @@ pub struct Input {
     /// Also does steps that the model keeps out of, see [`World::forbids`](super::World::forbids).
     pub bold: bool,
     /// Turns one of the model's expectations round, to see that it is found.
-    pub plant: bool,
+    pub plant: Option<Plant>,
 }
 
 impl Input {

@@ -1,10 +1,13 @@
 //! Steps that are left out in some states: because they say nothing there, because the model does not say what several waiting
 //! commands do to each other, or because this kernel dies of them. Each with its reason, so that nothing is left out silently.
 
-use super::device::{Device, State, TAGS, Tag, Waits};
+use super::device::{Device, State, Waits};
 use super::older;
+use super::profile::Profile;
+use super::queue::{Queue, TAGS, Tag};
+use super::sort::{Mode, Recovery, Sort};
 use super::step::Step;
-use super::world::World;
+use super::world::{SECOND_THREAD, World, thread_of};
 
 /// Commands that may be held back at once.
 const HELD_BACK_MAX: usize = 4;
@@ -19,7 +22,11 @@ impl World {
                 return Some("that server does not run");
             }
             let own = self.devices.iter().flatten().filter(|d| d.opener == Some(*server));
+            let own = own.filter(|_| !self.bold);
             return own.filter_map(|d| older::must_not_leave(&self.profile, d)).next();
+        }
+        if let Step::EndThread { server } = step {
+            return self.forbids_end_of_thread(*server);
         }
         let dev = step.dev()?;
         if usize::from(dev) >= self.devices.len()
@@ -27,8 +34,8 @@ impl World {
         {
             return Some("there is no such device or server in this test");
         }
-        if let Step::Add { recovery, quiesce, .. } = step {
-            return self.forbids_add(*recovery, *quiesce);
+        if let Step::Add { sort, .. } = step {
+            return self.forbids_add(*sort);
         }
         if deletes(step) && self.is_deleting_slowly() {
             return Some("a DEL_DEV that waits for requests holds the lock of all of them");
@@ -39,12 +46,10 @@ impl World {
         let device = self.device(dev);
         let Some(device) = device else { return needs_device(step) };
         meaningless(device, step)
+            .or_else(|| too_new(&self.profile, step))
+            .or_else(|| about_tags(device, step))
             .or_else(|| ambiguous(device, step))
-            .or_else(|| older::forbids(&self.profile, device, step))
-            .or_else(|| {
-                let leaves = matches!(step, Step::CloseChar { .. });
-                leaves.then(|| older::must_not_leave(&self.profile, device)).flatten()
-            })
+            .or_else(|| if self.bold { None } else { deadly(&self.profile, device, step) })
     }
 
     fn is_deleting_slowly(&self) -> bool {
@@ -52,17 +57,36 @@ impl World {
         waiting.any(|waiting| matches!(waiting.what, Waits::StopOfDel { .. }))
     }
 
-    fn forbids_add(&self, recovery: super::step::Recovery, quiesce: bool) -> Option<&'static str> {
+    fn forbids_add(&self, sort: Sort) -> Option<&'static str> {
         if self.is_deleting_slowly() {
             return Some("a DEL_DEV that waits for requests holds ADD_DEV's lock");
         }
-        if quiesce && !self.profile.quiesce {
+        if sort.quiesce && !self.profile.quiesce {
             return Some("this kernel ignores the flag");
         }
-        if recovery == super::step::Recovery::FailIo && !self.profile.fail_io {
+        if sort.recovery == Recovery::FailIo && !self.profile.fail_io {
             return Some("this kernel ignores the flag");
+        }
+        if sort.mode == Mode::ZeroCopy && !self.profile.zero_copy {
+            return Some("before 7.3 registration differs, or complains");
+        }
+        if sort.two_queues && !self.profile.two_cpus {
+            return Some("a device has no more queues than there are CPUs");
         }
         None
+    }
+
+    fn forbids_end_of_thread(&self, server: u8) -> Option<&'static str> {
+        if !self.profile.threads_end {
+            return Some("before 7.3 a thread that ends leaves tags that a request may meet");
+        }
+        let mut own = self.devices.iter().flatten().filter(|d| d.opener == Some(server));
+        if own.clone().any(|device| device.registered().is_some()) {
+            return Some("its ring would wait for what is registered");
+        }
+        let serves = |queue: &Queue| queue.thread == SECOND_THREAD && !queue.is_new();
+        let any = own.any(|device| device.queues.iter().any(serves));
+        (!any).then_some("that thread serves nothing")
     }
 }
 
@@ -76,6 +100,10 @@ fn needs_device(step: &Step) -> Option<&'static str> {
             | Step::CloseBlock { .. }
             | Step::Read { .. }
             | Step::Answer { .. }
+            | Step::AnswerWrong { .. }
+            | Step::Copy { .. }
+            | Step::Register { .. }
+            | Step::Unregister { .. }
     );
     uses.then_some("there is no device")
 }
@@ -98,8 +126,14 @@ fn may_wait(step: &Step) -> bool {
 /// Steps for which somebody has to be there.
 fn meaningless(device: &Device, step: &Step) -> Option<&'static str> {
     match step {
-        Step::Fetch { tag, .. } if *tag >= TAGS => Some("the errno catalogue does that"),
-        Step::Mmap { .. } | Step::Fetch { .. } | Step::FetchAll { .. } | Step::CloseChar { .. }
+        Step::Fetch { tag, .. } if *tag >= device.tags() => Some("the errno catalogue does that"),
+        Step::Mmap { .. }
+        | Step::Fetch { .. }
+        | Step::FetchAll { .. }
+        | Step::CloseChar { .. }
+        | Step::Copy { .. }
+        | Step::Register { .. }
+        | Step::Unregister { .. }
             if device.opener.is_none() =>
         {
             Some("nobody has the char device open")
@@ -111,12 +145,49 @@ fn meaningless(device: &Device, step: &Step) -> Option<&'static str> {
         Step::CloseBlock { .. } if !device.reads.is_empty() => {
             Some("reads keep the block device open")
         }
-        Step::Read { .. } if device.reads.len() >= usize::from(TAGS) => {
+        Step::Read { queue, .. } if *queue >= device.sort.queues() => {
+            Some("there is no such queue")
+        }
+        Step::Read { queue, .. } if reads_of(device, *queue) >= usize::from(TAGS) => {
             Some("a further read would wait for a tag")
         }
-        Step::Answer { .. } if !device.is_serving() => Some("the server has no request"),
+        Step::Answer { .. } if !device.can_answer() => Some("the server has no request"),
+        Step::AnswerWrong { .. } if device.target().is_none() => Some("the server has no request"),
         _ => None,
     }
+}
+
+fn reads_of(device: &Device, queue: u8) -> usize {
+    device.reads.iter().filter(|read| read.queue == queue).count()
+}
+
+/// Commands and rules that this kernel has not, or not in a form that the model knows.
+fn too_new(profile: &Profile, step: &Step) -> Option<&'static str> {
+    let registers = matches!(step, Step::Register { .. } | Step::Unregister { .. });
+    (registers && !profile.zero_copy).then_some("before 7.3 registration differs, or complains")
+}
+
+/// Steps that would make the tags of a queue differ, of which the block layer picks one; or meet one that differs.
+fn about_tags(device: &Device, step: &Step) -> Option<&'static str> {
+    let other = |queue: &Queue, thread: u8| !queue.is_new() && queue.thread != thread;
+    let mixes = |tag: u8, thread: u8| {
+        let queue = device.queues.get(usize::from(tag / TAGS));
+        device.tag(tag) == Some(Tag::Free) && queue.is_some_and(|queue| other(queue, thread))
+    };
+    let mixes = match *step {
+        Step::Fetch { tag, thread, .. } => mixes(tag, thread),
+        Step::FetchAll { spread, .. } => {
+            (0..device.tags()).any(|tag| mixes(tag, thread_of(tag, spread)))
+        }
+        _ => false,
+    };
+    if mixes {
+        return Some("the tags of a queue are one thread's, so that they are alike");
+    }
+    let gone = |tag| matches!(device.tag(tag), Some(Tag::Cancelled | Tag::Owned));
+    let orphan = device.target().is_some_and(|read| read.orphan);
+    (matches!(step, Step::Register { .. }) && (orphan || device.target().is_none() && gone(0)))
+        .then_some("whose thread is gone, nobody may know")
 }
 
 /// Steps whose order with what waits already is the kernel's choice.
@@ -129,12 +200,34 @@ fn ambiguous(device: &Device, step: &Step) -> Option<&'static str> {
     }
     let free_of_the_mutex = matches!(
         step,
-        Step::Answer { .. } | Step::CloseChar { .. } | Step::GetAffinity { .. } | Step::Mmap { .. }
+        Step::Answer { .. }
+            | Step::AnswerWrong { .. }
+            | Step::Copy { .. }
+            | Step::Register { .. }
+            | Step::Unregister { .. }
+            | Step::CloseChar { .. }
+            | Step::GetAffinity { .. }
+            | Step::Mmap { .. }
     );
-    if device.is_stopping_slowly() && !free_of_the_mutex {
-        return Some("a stop that waits for requests holds the device's mutex");
+    (device.is_stopping_slowly() && !free_of_the_mutex)
+        .then_some("a stop that waits for requests holds the device's mutex")
+}
+
+/// Steps that some kernel dies of; those who look at that do them all the same.
+fn deadly(profile: &Profile, device: &Device, step: &Step) -> Option<&'static str> {
+    let owned = |tag: u8| device.tag(tag) == Some(Tag::Owned);
+    if matches!(*step, Step::Fetch { tag, .. } if owned(tag) && !device.is_ready()) {
+        return Some(
+            "FETCH_REQ of a tag that has a request, before all queues are fetched, loses it",
+        );
     }
-    let broken = device.count(Tag::Cancelled) > 0 && !device.cancelling;
+    let dead = |queue: &Queue| queue.count(Tag::Cancelled) + queue.count(Tag::Stale) > 0;
+    let broken = device.queues.iter().any(|queue| dead(queue) && !queue.cancelling);
     let serves = device.state != State::Dead && matches!(step, Step::Read { .. });
-    (broken && serves).then_some("a request would meet a cancelled tag")
+    if broken && serves {
+        return Some("a request would meet a cancelled tag");
+    }
+    let leaves = matches!(step, Step::CloseChar { .. });
+    older::forbids(profile, device, step)
+        .or_else(|| leaves.then(|| older::must_not_leave(profile, device)).flatten())
 }

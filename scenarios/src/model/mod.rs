@@ -4,6 +4,7 @@
 //! (`model/sequences`) or exhaustively (`model/orders`), and one that fails is shrunk to its shortest form.
 
 mod case;
+mod commands;
 mod concurrent;
 mod device;
 mod effects;
@@ -15,16 +16,23 @@ mod lab;
 mod limits;
 mod older;
 mod orders;
+mod plant;
 mod process;
 mod profile;
+mod queue;
 mod replay;
 mod reproducer;
+mod requests;
 mod sequences;
+mod served;
 mod server;
+mod settle;
 mod shrink;
+mod sort;
 mod step;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod view;
 mod world;
 
@@ -33,16 +41,20 @@ use reports::budget::BudgetClass;
 use crate::scenario::Scenario;
 
 pub use case::Difference;
-pub use device::{Device, Read, State, TAGS, Tag, Waiting, Waits};
+pub use device::{Device, Read, State, Waiting, Waits};
 pub use effects::{Answer, Effects, any_of};
+pub(crate) use findings::started_again_bug;
 pub use generate::{alphabet, sequence};
 pub use graph::Graph;
 pub use input::{Input, VARIABLE as INPUT_VARIABLE};
+pub use plant::Plant;
 pub use profile::Profile;
+pub use queue::{QUEUES_MAX, Queue, TAGS, Tag};
 pub use reproducer::{FORMAT, Reproducer};
 pub use server::{TagCounts, main as server_main};
 pub use shrink::Shrinker;
-pub use step::{Recovery, Step, numbered};
+pub use sort::{Mode, Recovery, Sort};
+pub use step::{Step, numbered};
 pub use world::World;
 
 /// What the model asks of the kernel.
@@ -78,6 +90,22 @@ pub const SCENARIOS: &[Scenario] = &[
         covers: &["model"],
         known_bug: findings::quiesce_bug,
         run: findings::quiesce_of_a_successor,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "model/fetch-of-a-served-tag",
+        title: "a tag that has a request is not fetched again while another queue is not complete",
+        covers: &["model"],
+        known_bug: findings::fetch_of_a_served_bug,
+        run: findings::fetch_of_a_served,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "model/start-again-after-stop",
+        title: "a device that was stopped and left by its server serves again with the next one",
+        covers: &["model"],
+        known_bug: findings::started_again_bug,
+        run: findings::started_again,
         ..Scenario::DRIVER
     },
 ];

@@ -3,8 +3,9 @@
 //! A device that is `spent` there may be looked at and deleted. Reasons were read from the drivers' sources
 //! (`state-machine.md`, section 12) and from docs/kernel-facts.md.
 
-use super::device::{Device, State, Tag, Waiting, Waits};
+use super::device::{Device, State, Waiting, Waits};
 use super::profile::Profile;
+use super::queue::Tag;
 use super::step::Step;
 
 /// Why `step` is left out on this kernel; none where it is allowed.
@@ -36,6 +37,19 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
             return Some("6.12 stores any pid unchecked");
         }
     }
+    let starts = matches!(step, Step::Start { .. } | Step::EndRecovery { .. });
+    if starts && device.kept_ready && !device.is_ready() && step.server() == device.opener {
+        return Some(
+            "before 7.0 nobody waits for the tags of a second round, which a request then misses",
+        );
+    }
+    let ends = |waiting: &Waiting| matches!(waiting.what, Waits::End(_));
+    if profile.ready_is_kept
+        && matches!(step, Step::StartRecovery { .. })
+        && device.waiting.iter().any(ends)
+    {
+        return Some("before 7.0 it forgets an END_USER_RECOVERY that waits");
+    }
     if !profile.recovery_in_two_steps {
         return None;
     }
@@ -45,7 +59,7 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
 /// Whether a server that leaves now takes the device with it: before 7.0 a successor that dies while it fetches.
 pub(super) fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'static str> {
     let successor = matches!(device.state, State::Quiesced | State::FailIo);
-    let fetches = device.count(Tag::Free) < device.tags.len();
+    let fetches = device.count(Tag::Free) < usize::from(device.tags());
     (!profile.update_size_checks && successor && fetches)
         .then_some("before 7.0 the char device stays open for ever when a successor dies")
 }
@@ -80,9 +94,6 @@ fn in_two_steps(device: &Device, step: &Step) -> Option<&'static str> {
     match step {
         Step::Open { .. } | Step::EndRecovery { .. } if away && !device.recovering => {
             Some("6.12 begins a new round with START_USER_RECOVERY only")
-        }
-        Step::StartRecovery { .. } if away && device.recovering => {
-            Some("6.12 refuses a second START_USER_RECOVERY")
         }
         _ => None,
     }

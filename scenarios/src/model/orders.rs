@@ -9,18 +9,18 @@ use super::graph::Graph;
 use super::input::Input;
 use super::lab::Lab;
 use super::sequences::{Findings, PATIENCE, empty};
-use super::step::Recovery;
+use super::sort::{Recovery, Sort};
 use crate::context::{Context, Stop};
 
 /// Commands in a row, beyond the root they begin at.
 pub(super) const LENGTH: usize = 5;
 
 /// Sorts of devices whose orders are tried.
-pub(super) const SORTS: &[(Recovery, bool)] = &[
-    (Recovery::None, false),
-    (Recovery::Plain, true),
-    (Recovery::Reissue, false),
-    (Recovery::FailIo, true),
+pub(super) const SORTS: &[Sort] = &[
+    Sort::plain(Recovery::None, false),
+    Sort::plain(Recovery::Plain, true).with_two_queues(),
+    Sort::plain(Recovery::Reissue, false),
+    Sort::plain(Recovery::FailIo, true),
 ];
 
 pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
@@ -33,10 +33,12 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
         None => context.rng("orders"),
     };
     let mut graphs = Vec::new();
-    for (recovery, quiesce) in SORTS {
-        let quiesce = *quiesce && world.profile.quiesce;
-        if *recovery != Recovery::FailIo || world.profile.fail_io {
-            let mut graph = Graph::explore(world.profile, *recovery, quiesce, LENGTH);
+    for sort in SORTS {
+        let quiesce = sort.quiesce && world.profile.quiesce;
+        let two_queues = sort.two_queues && world.profile.two_cpus;
+        let sort = Sort { quiesce, two_queues, ..*sort };
+        if sort.recovery != Recovery::FailIo || world.profile.fail_io {
+            let mut graph = Graph::explore(world.profile, sort, LENGTH);
             graph.shuffle(&mut rng);
             graphs.push(graph);
         }

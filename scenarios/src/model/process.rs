@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::server::{Order, Reply};
+use super::server::{Order, Reply, TagCounts, Told};
 use crate::context::{During, Stop};
 
 /// A server that runs. Dropping it kills it.
@@ -18,6 +18,8 @@ pub(super) struct Server {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    /// What came with the last reply.
+    tags: Option<(u32, TagCounts)>,
 }
 
 impl Server {
@@ -31,7 +33,7 @@ impl Server {
             .during("start a model server")?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (input, output) = pipes.ok_or_else(|| Stop::error("a model server has no pipes"))?;
-        Ok(Self { child, input, output: BufReader::new(output) })
+        Ok(Self { child, input, output: BufReader::new(output), tags: None })
     }
 
     pub(super) fn pid(&self) -> i32 {
@@ -53,7 +55,15 @@ impl Server {
         }
         let mut line = String::new();
         self.output.read_line(&mut line).during("read a reply")?;
-        serde_json::from_str(&line).during(format_args!("read the reply {line:?}"))
+        let told: Told =
+            serde_json::from_str(&line).during(format_args!("read the reply {line:?}"))?;
+        self.tags = told.tags;
+        Ok(told.reply)
+    }
+
+    /// What it said of the tags of device `id` with its last reply, once: they may be others by now.
+    pub(super) fn take_tags(&mut self, id: u32) -> Option<TagCounts> {
+        self.tags.take().filter(|(about, _)| *about == id).map(|(_, counts)| counts)
     }
 
     /// Kills it; it is gone as a process when this returns, what it held may not be.

@@ -25,8 +25,16 @@ pub struct Profile {
     pub pid_checked: bool,
     /// A second FETCH of a tag: EBUSY on 6.12 and 6.16.
     pub fetch_again: i32,
-    /// FETCH on a device whose tags are all fetched: EINVAL from another task on 6.12 and 6.16.
-    pub fetch_when_ready: i32,
+    /// A queue has one task, which fetched its last tag; another one's commands are EINVAL: 6.12 and 6.16.
+    pub queue_has_a_task: bool,
+    /// pread and pwrite of a device without USER_COPY: EACCES, where the mode is looked at first.
+    pub copy_asks_the_mode: bool,
+    /// Pages of requests can be registered: modelled from 7.3 on.
+    pub zero_copy: bool,
+    /// A thread that ends takes nothing with it but its own tags: from 7.3.
+    pub threads_end: bool,
+    /// Two CPUs at least, so that a device can have two queues.
+    pub two_cpus: bool,
     /// STOP_DEV turns the server away until it has closed the device, and a START_DEV that waits: from 7.3.
     pub stop_turns_away: bool,
     /// A server that closes a device that was never started leaves it as new: from 7.3.
@@ -37,6 +45,8 @@ pub struct Profile {
     pub combos_checked: bool,
     /// START_USER_RECOVERY begins the new server's round, once: 6.12.
     pub recovery_in_two_steps: bool,
+    /// "All tags are fetched" is remembered when the server leaves, until START_USER_RECOVERY: 6.16 to 6.18.
+    pub ready_is_kept: bool,
     /// GET_DEV_INFO looks whether the server's process is there: from 6.16.
     pub pid_looked_up: bool,
     /// `ublksrv_pid` of a device that nobody has started, from GET_DEV_INFO.
@@ -56,12 +66,17 @@ impl Profile {
             no_part_scan: features.contains(Features::NO_AUTO_PART_SCAN),
             pid_checked: kernel.at_least(6, 16),
             fetch_again: if old_order { -EBUSY } else { -EINVAL },
-            fetch_when_ready: -EBUSY,
+            queue_has_a_task: old_order,
+            copy_asks_the_mode: kernel.at_least(6, 16),
+            zero_copy: features.contains(Features::SUPPORT_ZERO_COPY) && kernel.at_least(7, 3),
+            threads_end: kernel.at_least(7, 3),
+            two_cpus: true,
             stop_turns_away: kernel.at_least(7, 3),
             close_starts_anew: kernel.at_least(7, 3),
             update_size_checks: kernel.at_least(7, 0),
             combos_checked: features.contains(Features::USER_RECOVERY_FAIL_IO),
             recovery_in_two_steps: !kernel.at_least(6, 16),
+            ready_is_kept: kernel.at_least(6, 16) && !kernel.at_least(7, 0),
             pid_looked_up: kernel.at_least(7, 0),
             pid_of_new: if kernel.at_least(6, 16) && !kernel.at_least(6, 18) { 0 } else { -1 },
         }

@@ -15,14 +15,19 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
     }
     let world = empty(context, DEVICES, SERVERS)?;
     let mut lab = Lab::new(&world, PATIENCE)?;
-    lab.bold = input.bold;
     let times = input.times.max(1);
     let mut failures = Vec::new();
     for time in 1..=times {
         announce(context, &input.steps);
         // Before it runs: the host counts it also where the machine does not live to tell.
         context.step(format_args!("replay {time}, failed {}", failures.len()));
-        failures.extend(case::run(&mut lab, &world, &input.steps)?);
+        // A machine that is lost has told how far it came.
+        let mut tell = |number| {
+            if input.bold {
+                context.step(format_args!("at {number}"));
+            }
+        };
+        failures.extend(case::run_telling(&mut lab, &world, &input.steps, &mut tell)?);
     }
     context.step(format_args!("replay {times}, failed {}", failures.len()));
     let what = "the kernel does as the model says";

@@ -16,13 +16,12 @@ use super::shrink::Shrinker;
 use super::step::Step;
 use super::world::World;
 use crate::context::{Context, Stop};
-use crate::rig::{EBUSY, EINVAL};
 
 /// Devices and servers of a case.
 pub(super) const DEVICES: usize = 2;
 pub(super) const SERVERS: usize = 2;
 /// Lengths of a case, in steps.
-const LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
+const LENGTHS: std::ops::RangeInclusive<usize> = 10..=60;
 /// How long a failing case is made shorter.
 const SHRINK_MAX: Duration = Duration::from_secs(15);
 /// Differences after which a run ends.
@@ -36,10 +35,9 @@ const SHRINK_PATIENCE: Duration = Duration::from_millis(1500);
 pub(super) fn empty(context: &Context, devices: usize, servers: usize) -> Result<World, Stop> {
     let features = Features::from_bits(crate::rig::feature_bits()?);
     let mut profile = Profile::of(context.kernel, features);
-    if Input::read()?.plant {
-        profile.fetch_again = if profile.fetch_again == -EBUSY { -EINVAL } else { -EBUSY };
-    }
-    Ok(World::new(profile, devices, servers))
+    profile.two_cpus = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+    let Input { plant, bold, .. } = Input::read()?;
+    Ok(World { plant, bold, ..World::new(profile, devices, servers) })
 }
 
 pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
@@ -65,12 +63,15 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
 /// What a scenario has found so far. It goes on after a first difference, for the next may be another one.
 pub(super) struct Findings {
     scenario: &'static str,
+    begin: Instant,
+    /// When the first was made short.
+    first: Option<Duration>,
     found: Vec<Difference>,
 }
 
 impl Findings {
     pub(super) fn new(scenario: &'static str) -> Self {
-        Self { scenario, found: Vec::new() }
+        Self { scenario, begin: Instant::now(), first: None, found: Vec::new() }
     }
 
     pub(super) fn are_enough(&self) -> bool {
@@ -103,6 +104,7 @@ impl Findings {
         let text = serde_json::to_string(&reproducer).unwrap_or_default();
         context.evidence(&format!("reproducer-{number}"), &text);
         context.evidence(&format!("steps-{number}"), &shortest.to_text());
+        self.first.get_or_insert_with(|| self.begin.elapsed());
         self.found.push(shortest);
         Ok(())
     }
@@ -111,9 +113,10 @@ impl Findings {
     pub(super) fn conclude(self, told: String) -> Result<String, Stop> {
         let Some(first) = self.found.first() else { return Ok(told) };
         let message = format!(
-            "{} differences; the first after {} steps: expected {}, observed {}; {told}",
+            "{} differences; the first, found and made {} steps short in {:.1} s: expected {}, observed {}; {told}",
             self.found.len(),
             first.steps.len(),
+            self.first.unwrap_or_default().as_secs_f64(),
             first.expected,
             first.observed
         );

@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
-use ublk::raw::{Addr, Arena, CharFile, DescArea, IoPayload, RawRing, RawSqe, RingShape};
-use ublk::uapi::{IO_RES_OK, IoCmdOp};
+use ublk::raw::{Arena, RawRing};
 
-use super::device::TAGS;
+use super::served::{Served, TAGS_MAX};
+use super::threads::Threads;
 
 /// The model's reads start here; what is read below is the kernel's own doing.
 pub(super) const MODEL_SECTOR: u64 = 4096;
@@ -25,18 +24,46 @@ pub(super) const BUFFER_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(super) enum Order {
-    /// Open the char device with that id.
-    Open { id: u32 },
+    /// Open the char device with that id; `copies` tells whether its commands carry buffers.
+    Open { id: u32, queues: u8, copies: bool },
     /// Map its descriptors.
-    Map { id: u32, stride_bytes: u16 },
-    /// Send FETCH_REQ for each of these tags.
-    Fetch { id: u32, tags: Vec<u8> },
+    Map { id: u32 },
+    /// Send FETCH_REQ for each of these tags, by these threads.
+    Fetch { id: u32, tags: Vec<(u8, u8)> },
     /// Commit every request.
     Answer { id: u32 },
+    /// Commit that read's request by another thread than has fetched its tag.
+    AnswerWrong { id: u32, slot: u8 },
+    /// pread or pwrite that read's data.
+    Copy { id: u32, slot: Option<u8>, write: bool },
+    /// Register that read's pages.
+    Register { id: u32, slot: Option<u8> },
+    /// Unregister them; that queue's thread does.
+    Unregister { id: u32, slot: Option<u8>, queue: u8 },
+    /// End the second thread.
+    EndThread,
     /// Say what the tags are.
     Report { id: u32 },
     /// Close ring, mapping and file.
     Close { id: u32 },
+}
+
+impl Order {
+    fn device(&self) -> Option<u32> {
+        match self {
+            Self::EndThread => None,
+            Self::Open { id, .. }
+            | Self::Map { id }
+            | Self::Fetch { id, .. }
+            | Self::Answer { id }
+            | Self::AnswerWrong { id, .. }
+            | Self::Copy { id, .. }
+            | Self::Register { id, .. }
+            | Self::Unregister { id, .. }
+            | Self::Report { id }
+            | Self::Close { id } => Some(*id),
+        }
+    }
 }
 
 /// What it answers.
@@ -53,6 +80,13 @@ pub(super) enum Reply {
     Trouble { message: String },
 }
 
+/// A reply, and what the tags of the device it is about were just then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) reply: Reply,
+    pub(super) tags: Option<(u32, TagCounts)>,
+}
+
 /// Number of tags by what they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagCounts {
@@ -64,31 +98,14 @@ pub struct TagCounts {
     pub cancelled: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hand {
-    Free,
-    Armed,
-    Owned,
-    Cancelled,
-}
-
-/// One open device.
-struct Served {
-    // Dropped first: its commands hold the file.
-    ring: RawRing,
-    area: Option<DescArea>,
-    file: CharFile,
-    buffers: Arena,
-    hands: [Hand; TAGS as usize],
-}
-
 /// The process. Ends with standard input.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut served: BTreeMap<u32, Served> = BTreeMap::new();
+    let mut threads = Threads::default();
     let mut input = BufReader::new(io::stdin());
     // One arena for ever: the kernel may still copy into it after a close.
-    let Ok(buffers) = Arena::new(usize::from(TAGS) * BUFFER_BYTES) else {
+    let Ok(buffers) = Arena::new(TAGS_MAX * BUFFER_BYTES) else {
         eprintln!("runner: model-server: no memory for buffers");
         return ExitCode::FAILURE;
     };
@@ -97,7 +114,7 @@ pub fn main() -> ExitCode {
             wait(&served);
         }
         for device in served.values_mut() {
-            if let Err(error) = device.look() {
+            if let Err(error) = device.look(&mut threads) {
                 eprintln!("runner: model-server: {error}");
             }
         }
@@ -109,12 +126,19 @@ pub fn main() -> ExitCode {
             Ok(1..) => {}
             _ => return ExitCode::SUCCESS,
         }
-        let reply = match serde_json::from_str(&line) {
-            Ok(order) => obey(&mut served, buffers, order)
-                .unwrap_or_else(|error| Reply::Trouble { message: error.to_string() }),
-            Err(error) => Reply::Trouble { message: error.to_string() },
+        let (reply, about) = match serde_json::from_str::<Order>(&line) {
+            Ok(order) => {
+                let about = order.device();
+                let reply = obey(&mut served, &mut threads, buffers, order)
+                    .unwrap_or_else(|error| Reply::Trouble { message: error.to_string() });
+                (reply, about)
+            }
+            Err(error) => (Reply::Trouble { message: error.to_string() }, None),
         };
-        let Ok(mut text) = serde_json::to_string(&reply) else { return ExitCode::FAILURE };
+        let device = about.and_then(|id| Some((id, served.get(&id)?.counts())));
+        let Ok(mut text) = serde_json::to_string(&Told { reply, tags: device }) else {
+            return ExitCode::FAILURE;
+        };
         text.push('\n');
         let mut output = io::stdout();
         if output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_err() {
@@ -127,7 +151,8 @@ pub fn main() -> ExitCode {
 fn wait(served: &BTreeMap<u32, Served>) {
     let input = io::stdin();
     let mut fds = vec![PollFd::new(input.as_fd(), PollFlags::POLLIN)];
-    fds.extend(served.values().map(|one| PollFd::new(one.ring.as_fd(), PollFlags::POLLIN)));
+    let rings = served.values().flat_map(Served::rings);
+    fds.extend(rings.map(|ring| PollFd::new(ring.as_fd(), PollFlags::POLLIN)));
     // A signal that ends the wait early only costs a look.
     let _ = poll(&mut fds, PollTimeout::from(100_u8));
 }
@@ -140,132 +165,60 @@ fn is_readable() -> bool {
 
 fn obey(
     served: &mut BTreeMap<u32, Served>,
+    threads: &mut Threads,
     buffers: Arena,
     order: Order,
 ) -> Result<Reply, Box<dyn std::error::Error>> {
-    let result = |result| Ok(Reply::Result { result });
-    match order {
-        Order::Open { id } => match CharFile::open(id) {
-            Ok(file) => {
-                let ring = RawRing::new(RingShape::default())?;
-                let hands = [Hand::Free; TAGS as usize];
-                served.insert(id, Served { ring, area: None, file, buffers, hands });
-                result(0)
-            }
-            Err(error) => result(-error.raw_os_error().ok_or("open failed without an errno")?),
-        },
+    let result = match order {
+        Order::Open { id, queues, copies } => {
+            errno(Served::open(id, queues, copies, buffers).map(|device| {
+                served.insert(id, device);
+            }))?
+        }
         Order::Close { id } => {
             served.remove(&id);
-            result(0)
+            0
         }
-        Order::Map { id, stride_bytes } => {
-            let device = served.get_mut(&id).ok_or("that device is not open here")?;
-            match device.file.map(0, u16::from(TAGS), stride_bytes) {
-                Ok(area) => {
-                    device.area = Some(area);
-                    result(0)
-                }
-                Err(error) => result(-error.raw_os_error().ok_or("mmap failed without an errno")?),
-            }
+        Order::EndThread => {
+            let rings: Vec<RawRing> =
+                served.values_mut().filter_map(Served::leave_thread).collect();
+            threads.end(rings)?;
+            0
         }
+        Order::Map { id } => errno(open(served, id)?.map())?,
         Order::Fetch { id, tags } => {
-            let device = served.get_mut(&id).ok_or("that device is not open here")?;
-            let results =
-                tags.into_iter().map(|tag| device.fetch(tag)).collect::<Result<_, _>>()?;
-            Ok(Reply::Fetched { results })
+            let device = open(served, id)?;
+            let fetch = |(tag, thread)| device.fetch(threads, tag, thread);
+            let results = tags.into_iter().map(fetch).collect::<Result<_, _>>()?;
+            return Ok(Reply::Fetched { results });
         }
         Order::Answer { id } => {
-            let device = served.get_mut(&id).ok_or("that device is not open here")?;
-            device.answer_all()?;
-            result(0)
+            open(served, id)?.answer_all(threads)?;
+            0
+        }
+        Order::AnswerWrong { id, slot } => open(served, id)?.answer_wrong(threads, slot)?,
+        Order::Copy { id, slot, write } => open(served, id)?.copy(threads, slot, write)?,
+        Order::Register { id, slot } => open(served, id)?.register(threads, slot)?,
+        Order::Unregister { id, slot, queue } => {
+            open(served, id)?.unregister(threads, slot, queue)?
         }
         Order::Report { id } => {
-            let device = served.get_mut(&id).ok_or("that device is not open here")?;
-            device.look()?;
-            Ok(Reply::Tags { counts: device.counts() })
+            let device = open(served, id)?;
+            device.look(threads)?;
+            return Ok(Reply::Tags { counts: device.counts() });
         }
-    }
+    };
+    Ok(Reply::Result { result })
 }
 
-/// A FETCH_REQ carries this beside its tag, a commit does not: a refused FETCH is told by its own completion.
-const FETCH: u64 = 1 << 32;
+fn open(served: &mut BTreeMap<u32, Served>, id: u32) -> io::Result<&mut Served> {
+    served.get_mut(&id).ok_or_else(|| io::Error::other("that device is not open here"))
+}
 
-impl Served {
-    fn send(&mut self, op: IoCmdOp, tag: u8, result: i32, mark: u64) -> io::Result<()> {
-        let addr = Addr::Arena(&self.buffers, usize::from(tag) * BUFFER_BYTES);
-        let payload = IoPayload { queue: 0, tag: u16::from(tag), result, addr };
-        let sqe = RawSqe::io(&self.file, op.encoded(), &payload).user_data(mark | u64::from(tag));
-        self.ring.push(&sqe)?;
-        self.ring.submit()?;
-        Ok(())
-    }
-
-    /// 0 where it is armed, else its result.
-    fn fetch(&mut self, tag: u8) -> io::Result<i32> {
-        self.look()?;
-        let before = self.hands[usize::from(tag % TAGS)];
-        self.send(IoCmdOp::FetchReq, tag, 0, FETCH)?;
-        // Refusals are answered while the command is submitted.
-        for completion in self.ring.wait(0, Duration::ZERO)? {
-            if completion.user_data & FETCH != 0 && completion.res < 0 {
-                return Ok(completion.res);
-            }
-            self.take(completion.user_data, completion.res)?;
-        }
-        if before == Hand::Free {
-            self.hands[usize::from(tag % TAGS)] = Hand::Armed;
-        }
-        Ok(0)
-    }
-
-    /// Takes in what has come.
-    fn look(&mut self) -> io::Result<()> {
-        for completion in self.ring.wait(0, Duration::ZERO)? {
-            self.take(completion.user_data, completion.res)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, user_data: u64, res: i32) -> io::Result<()> {
-        let tag = u8::try_from(user_data & 0xff).unwrap_or(0) % TAGS;
-        if res != IO_RES_OK {
-            self.hands[usize::from(tag)] = Hand::Cancelled;
-            return Ok(());
-        }
-        self.hands[usize::from(tag)] = Hand::Owned;
-        if self.area.is_none() {
-            self.area = Some(self.file.map(0, u16::from(TAGS), 24)?);
-        }
-        let descriptor = self.area.as_ref().map(|area| area.copy_out(u16::from(tag)));
-        match descriptor {
-            Some(descriptor) if descriptor.start_sector < MODEL_SECTOR => self.answer(tag),
-            _ => Ok(()),
-        }
-    }
-
-    fn answer(&mut self, tag: u8) -> io::Result<()> {
-        let sectors = self.area.as_ref().map_or(0, |area| area.copy_out(u16::from(tag)).nr_sectors);
-        let bytes = i32::try_from(u64::from(sectors) * 512).unwrap_or(i32::MAX);
-        self.hands[usize::from(tag)] = Hand::Armed;
-        self.send(IoCmdOp::CommitAndFetchReq, tag, bytes, 0)
-    }
-
-    fn answer_all(&mut self) -> io::Result<()> {
-        self.look()?;
-        for tag in 0..TAGS {
-            if self.hands[usize::from(tag)] == Hand::Owned {
-                self.answer(tag)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn counts(&self) -> TagCounts {
-        let count = |wanted| self.hands.iter().filter(|hand| **hand == wanted).count();
-        TagCounts {
-            armed: count(Hand::Armed),
-            owned: count(Hand::Owned),
-            cancelled: count(Hand::Cancelled),
-        }
+/// 0 or a negative errno.
+fn errno(result: io::Result<()>) -> io::Result<i32> {
+    match result {
+        Ok(()) => Ok(0),
+        Err(error) => error.raw_os_error().map(|errno| -errno).ok_or(error),
     }
 }

@@ -144,8 +144,10 @@ mod tests {
 
     #[test]
     fn steps_become_simpler() {
-        let (best, _) = shrink(vec![Step::FetchAll { dev: 0 }, stop(0)], |steps| steps.len() == 2);
-        assert_eq!(best, [Step::Fetch { dev: 0, tag: 0 }, stop(0)]);
+        let (best, _) = shrink(vec![Step::FetchAll { dev: 0, spread: true }, stop(0)], |steps| {
+            steps.len() == 2
+        });
+        assert_eq!(best, [Step::Fetch { dev: 0, tag: 0, thread: 0 }, stop(0)]);
     }
 
     #[test]

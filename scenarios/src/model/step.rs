@@ -4,27 +4,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a device promises for the time without a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Recovery {
-    /// The device goes with its server.
-    None,
-    /// It stays; requests that the server had fail, new ones wait.
-    Plain,
-    /// It stays, and no request fails.
-    Reissue,
-    /// It stays, and requests fail until there is a server again.
-    FailIo,
-}
+use super::sort::Sort;
 
 /// One step. Devices and servers are numbers of the test's own, from 0; who serves is said by [`Step::Open`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 #[allow(missing_docs)] // The fields are the same few everywhere: `dev`, `server`, and what the variant's line says.
 pub enum Step {
-    /// ADD_DEV of one queue of two tags; `quiesce` asks for UBLK_F_QUIESCE.
-    Add { dev: u8, recovery: Recovery, quiesce: bool },
+    /// ADD_DEV with two tags a queue.
+    Add {
+        dev: u8,
+        #[serde(flatten)]
+        sort: Sort,
+    },
     /// SET_PARAMS, right ones or ones that are refused.
     SetParams { dev: u8, valid: bool },
     /// GET_PARAMS.
@@ -35,10 +27,21 @@ pub enum Step {
     Open { dev: u8, server: u8 },
     /// Its opener maps the descriptors.
     Mmap { dev: u8 },
-    /// Its opener sends FETCH_REQ for one tag.
-    Fetch { dev: u8, tag: u8 },
-    /// Its opener sends FETCH_REQ for all tags that are not fetched; for tag 0 where all are.
-    FetchAll { dev: u8 },
+    /// A thread of its opener sends FETCH_REQ for one tag, counted over all queues.
+    Fetch {
+        dev: u8,
+        tag: u8,
+        #[serde(default)]
+        thread: u8,
+    },
+    /// Its opener sends FETCH_REQ for all tags that are not fetched; for tag 0 where all are. `spread`: a thread for each queue.
+    FetchAll {
+        dev: u8,
+        #[serde(default)]
+        spread: bool,
+    },
+    /// The second thread of a server ends.
+    EndThread { server: u8 },
     /// START_DEV with the pid of `server`.
     Start { dev: u8, server: u8 },
     /// STOP_DEV.
@@ -65,10 +68,22 @@ pub enum Step {
     OpenBlock { dev: u8 },
     /// It closes it.
     CloseBlock { dev: u8 },
-    /// It reads one block, and does not wait.
-    Read { dev: u8 },
-    /// The server commits every request that it has.
+    /// It reads one block on a CPU of that queue, and does not wait.
+    Read {
+        dev: u8,
+        #[serde(default)]
+        queue: u8,
+    },
+    /// The server commits every request that it has, each by the thread that has it.
     Answer { dev: u8 },
+    /// Another thread commits one.
+    AnswerWrong { dev: u8 },
+    /// The server writes (or reads) the data of one of its requests with pwrite (or pread); of tag 0 where it has none.
+    Copy { dev: u8, write: bool },
+    /// It registers the pages of one, or tries to with tag 0.
+    Register { dev: u8 },
+    /// It unregisters those of the first that are registered, or what was not.
+    Unregister { dev: u8 },
 }
 
 impl Step {
@@ -76,7 +91,7 @@ impl Step {
     #[must_use]
     pub fn dev(&self) -> Option<u8> {
         match *self {
-            Self::KillServer { .. } => None,
+            Self::KillServer { .. } | Self::EndThread { .. } => None,
             Self::Add { dev, .. }
             | Self::SetParams { dev, .. }
             | Self::GetParams { dev }
@@ -84,7 +99,7 @@ impl Step {
             | Self::Open { dev, .. }
             | Self::Mmap { dev }
             | Self::Fetch { dev, .. }
-            | Self::FetchAll { dev }
+            | Self::FetchAll { dev, .. }
             | Self::Start { dev, .. }
             | Self::Stop { dev }
             | Self::TryStop { dev }
@@ -97,8 +112,12 @@ impl Step {
             | Self::DelAsync { dev }
             | Self::OpenBlock { dev }
             | Self::CloseBlock { dev }
-            | Self::Read { dev }
-            | Self::Answer { dev } => Some(dev),
+            | Self::Read { dev, .. }
+            | Self::Answer { dev }
+            | Self::AnswerWrong { dev }
+            | Self::Copy { dev, .. }
+            | Self::Register { dev }
+            | Self::Unregister { dev } => Some(dev),
         }
     }
 
@@ -117,6 +136,7 @@ impl Step {
             Self::Open { server, .. }
             | Self::Start { server, .. }
             | Self::EndRecovery { server, .. }
+            | Self::EndThread { server }
             | Self::KillServer { server } => Some(server),
             _ => None,
         }
@@ -126,20 +146,21 @@ impl Step {
     #[must_use]
     pub fn simpler(&self) -> Vec<Self> {
         match *self {
-            Self::Add { dev, recovery, quiesce } => {
-                let plainer = [Recovery::None, Recovery::Plain];
-                let mut all: Vec<_> = plainer
-                    .into_iter()
-                    .take_while(|plain| *plain < recovery)
-                    .map(|recovery| Self::Add { dev, recovery, quiesce: false })
-                    .collect();
-                if quiesce {
-                    all.push(Self::Add { dev, recovery, quiesce: false });
-                }
+            Self::Add { dev, sort } => {
+                sort.simpler().into_iter().map(|sort| Self::Add { dev, sort }).collect()
+            }
+            Self::FetchAll { dev, spread } => {
+                let mut all = vec![Self::Fetch { dev, tag: 0, thread: 0 }];
+                all.extend(spread.then_some(Self::FetchAll { dev, spread: false }));
                 all
             }
-            Self::FetchAll { dev } => vec![Self::Fetch { dev, tag: 0 }],
-            Self::Fetch { dev, tag } if tag > 0 => vec![Self::Fetch { dev, tag: 0 }],
+            Self::Fetch { dev, tag, thread } if tag > 0 || thread > 0 => {
+                vec![Self::Fetch { dev, tag: 0, thread: 0 }, Self::Fetch { dev, tag, thread: 0 }]
+                    .into_iter()
+                    .filter(|simpler| simpler != self)
+                    .collect()
+            }
+            Self::Read { dev, queue } if queue > 0 => vec![Self::Read { dev, queue: 0 }],
             Self::KillServer { server } if server > 0 => vec![Self::KillServer { server: 0 }],
             _ => Vec::new(),
         }
@@ -152,24 +173,22 @@ impl fmt::Display for Step {
             write!(out, "device {dev}: ")?;
         }
         match self {
-            Self::Add { recovery, quiesce, .. } => {
-                let quiesce = if *quiesce { ", with QUIESCE" } else { "" };
-                let recovery = match recovery {
-                    Recovery::None => "no recovery",
-                    Recovery::Plain => "USER_RECOVERY",
-                    Recovery::Reissue => "USER_RECOVERY_REISSUE",
-                    Recovery::FailIo => "USER_RECOVERY_FAIL_IO",
-                };
-                write!(out, "ADD_DEV ({recovery}{quiesce})")
-            }
+            Self::Add { sort, .. } => write!(out, "ADD_DEV ({sort})"),
             Self::SetParams { valid: true, .. } => out.write_str("SET_PARAMS"),
             Self::SetParams { valid: false, .. } => out.write_str("SET_PARAMS with wrong ones"),
             Self::GetParams { .. } => out.write_str("GET_PARAMS"),
             Self::GetAffinity { queue, .. } => write!(out, "GET_QUEUE_AFFINITY of queue {queue}"),
             Self::Open { server, .. } => write!(out, "server {server} opens the char device"),
             Self::Mmap { .. } => out.write_str("its server maps the descriptors"),
-            Self::Fetch { tag, .. } => write!(out, "FETCH_REQ of tag {tag}"),
-            Self::FetchAll { .. } => out.write_str("FETCH_REQ of all tags that are left"),
+            Self::Fetch { tag, thread: 0, .. } => write!(out, "FETCH_REQ of tag {tag}"),
+            Self::Fetch { tag, .. } => write!(out, "FETCH_REQ of tag {tag} by the second thread"),
+            Self::FetchAll { spread: false, .. } => {
+                out.write_str("FETCH_REQ of all tags that are left")
+            }
+            Self::FetchAll { .. } => {
+                out.write_str("FETCH_REQ of all tags that are left, a thread for each queue")
+            }
+            Self::EndThread { server } => write!(out, "the second thread of server {server} ends"),
             Self::Start { server, .. } => write!(out, "START_DEV with server {server}'s pid"),
             Self::Stop { .. } => out.write_str("STOP_DEV"),
             Self::TryStop { .. } => out.write_str("TRY_STOP_DEV"),
@@ -185,8 +204,16 @@ impl fmt::Display for Step {
             Self::DelAsync { .. } => out.write_str("DEL_DEV_ASYNC"),
             Self::OpenBlock { .. } => out.write_str("a client opens the block device"),
             Self::CloseBlock { .. } => out.write_str("the client closes the block device"),
-            Self::Read { .. } => out.write_str("the client starts to read 4096 bytes"),
+            Self::Read { queue: 0, .. } => out.write_str("the client starts to read 4096 bytes"),
+            Self::Read { queue, .. } => {
+                write!(out, "the client starts to read 4096 bytes on queue {queue}")
+            }
             Self::Answer { .. } => out.write_str("the server answers every request it has"),
+            Self::AnswerWrong { .. } => out.write_str("another thread of the server answers one"),
+            Self::Copy { write: true, .. } => out.write_str("the server writes a request's data"),
+            Self::Copy { .. } => out.write_str("the server reads a request's data"),
+            Self::Register { .. } => out.write_str("REGISTER_IO_BUF of a request"),
+            Self::Unregister { .. } => out.write_str("UNREGISTER_IO_BUF of the first registered"),
         }
     }
 }
@@ -200,18 +227,32 @@ pub fn numbered(steps: &[Step]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sort::Recovery;
     use super::*;
 
     #[test]
     fn steps_survive_a_file() {
+        let sort = Sort::plain(Recovery::FailIo, true);
         let steps = [
-            Step::Add { dev: 0, recovery: Recovery::FailIo, quiesce: true },
-            Step::Fetch { dev: 1, tag: 1 },
+            Step::Add { dev: 0, sort },
+            Step::Add { dev: 0, sort: sort.with_two_queues() },
+            Step::Fetch { dev: 1, tag: 1, thread: 1 },
             Step::KillServer { server: 1 },
         ];
         let text = serde_json::to_string(&steps).unwrap();
-        assert!(text.contains(r#"{"do":"fetch","dev":1,"tag":1}"#), "{text}");
+        let plain = r#"{"do":"add","dev":0,"recovery":"fail-io","quiesce":true}"#;
+        assert!(text.contains(plain), "{text}");
         assert_eq!(serde_json::from_str::<Vec<Step>>(&text).unwrap(), steps);
+    }
+
+    #[test]
+    fn files_from_before_threads_and_queues_are_read() {
+        let read = |text| serde_json::from_str::<Step>(text).unwrap();
+        let step = read(r#"{"do":"fetch","dev":0,"tag":1}"#);
+        assert_eq!(step, Step::Fetch { dev: 0, tag: 1, thread: 0 });
+        assert_eq!(read(r#"{"do":"read","dev":0}"#), Step::Read { dev: 0, queue: 0 });
+        let step = read(r#"{"do":"fetch-all","dev":0}"#);
+        assert_eq!(step, Step::FetchAll { dev: 0, spread: false });
     }
 
     #[test]

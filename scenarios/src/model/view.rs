@@ -1,11 +1,13 @@
 //! What can be seen of the devices between two steps, as the model expects it and as the kernel shows it.
 
 use std::fmt;
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
-use super::device::{Device, State, Tag};
+use super::device::{Device, State};
+use super::queue::Tag;
 use super::server::TagCounts;
-use super::step::Recovery;
+use super::sort::{Mode, Recovery, Sort};
 use super::world::World;
 use crate::block::nodes;
 use ublk::uapi::{DevInfo, DevState, Features};
@@ -15,6 +17,7 @@ use ublk::uapi::{DevInfo, DevState, Features};
 pub(super) struct Seen {
     pub(super) state: DevState,
     pub(super) pid: Option<i32>,
+    pub(super) queues: u16,
     pub(super) features: u64,
     pub(super) char_node: Option<bool>,
     pub(super) block_node: Option<bool>,
@@ -31,7 +34,7 @@ impl Seen {
 
 impl fmt::Display for Seen {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}, flags {:#x}", self.state, self.features)?;
+        write!(out, "{}, {} queues, flags {:#x}", self.state, self.queues, self.features)?;
         if let Some(pid) = self.pid {
             write!(out, ", pid {pid}")?;
         }
@@ -57,17 +60,25 @@ const KNOWN: u64 = Features::USER_RECOVERY
     .union(Features::USER_RECOVERY_REISSUE)
     .union(Features::USER_RECOVERY_FAIL_IO)
     .union(Features::QUIESCE)
+    .union(Features::USER_COPY)
+    .union(Features::SUPPORT_ZERO_COPY)
     .bits();
 
 /// What ADD_DEV is asked for.
-pub(super) fn features(recovery: Recovery, quiesce: bool) -> Features {
-    let kept = match recovery {
+pub(super) fn features(sort: Sort) -> Features {
+    let kept = match sort.recovery {
         Recovery::None => Features::empty(),
         Recovery::Plain => Features::USER_RECOVERY,
         Recovery::Reissue => Features::USER_RECOVERY | Features::USER_RECOVERY_REISSUE,
         Recovery::FailIo => Features::USER_RECOVERY | Features::USER_RECOVERY_FAIL_IO,
     };
-    if quiesce { kept | Features::QUIESCE } else { kept }
+    let data = match sort.mode {
+        Mode::Copy => Features::empty(),
+        Mode::UserCopy => Features::USER_COPY,
+        Mode::ZeroCopy => Features::SUPPORT_ZERO_COPY,
+    };
+    let quiesce = if sort.quiesce { Features::QUIESCE } else { Features::empty() };
+    kept | data | quiesce
 }
 
 /// What the model expects to be seen of `device`, whose servers have these pids.
@@ -88,13 +99,14 @@ pub(super) fn expected(world: &World, device: &Device, pid: impl Fn(u8) -> i32) 
             None if device.started => Some(-1),
             None => Some(world.profile.pid_of_new),
         },
-        features: features(device.recovery, device.quiesce).bits(),
+        queues: u16::from(device.sort.queues()),
+        features: features(device.sort).bits(),
         char_node: Some(!device.deleted),
         // While a stop waits, the disk may be half way out.
         block_node: (!stopping).then_some(has_disk),
         sectors: (!stopping && has_disk).then_some(u64::from(device.mib) << 11),
         tags: device.opener.map(|_| TagCounts {
-            armed: device.count(Tag::Armed),
+            armed: device.count(Tag::Armed) + device.count(Tag::Held),
             owned: device.count(Tag::Owned),
             cancelled: device.count(Tag::Cancelled),
         }),
@@ -108,6 +120,7 @@ pub(super) fn observed(id: u32, info: &DevInfo, tags: Option<TagCounts>, wanted:
     Seen {
         state: info.state(),
         pid: wanted.pid.map(|_| info.ublksrv_pid),
+        queues: info.nr_hw_queues,
         features: info.flags.bits() & KNOWN,
         char_node: wanted.char_node.map(|_| char_node.exists()),
         block_node: wanted.block_node.map(|_| block_node.exists()),
@@ -116,8 +129,20 @@ pub(super) fn observed(id: u32, info: &DevInfo, tags: Option<TagCounts>, wanted:
     }
 }
 
-/// References to the driver's module: open nodes and releases that go on. `None` where it is built in.
-pub(super) fn module_references() -> Option<i64> {
-    let path = Path::new("/sys/module/ublk_drv/refcnt");
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+/// References to the driver's module: open nodes and releases that go on.
+#[derive(Debug)]
+pub(super) struct ModuleReferences(Option<File>);
+
+impl ModuleReferences {
+    /// Opened once: it is read after every step.
+    pub(super) fn open() -> Self {
+        Self(File::open("/sys/module/ublk_drv/refcnt").ok())
+    }
+
+    /// `None` where the driver is built in.
+    pub(super) fn count(&self) -> Option<i64> {
+        let mut text = [0; 24];
+        let bytes = self.0.as_ref()?.read_at(&mut text, 0).ok()?;
+        std::str::from_utf8(&text[..bytes]).ok()?.trim().parse().ok()
+    }
 }

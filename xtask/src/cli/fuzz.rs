@@ -18,9 +18,17 @@ pub(crate) struct FuzzArgs {
     /// Seed of the first machine; those after it have seeds that follow from it.
     #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,
-    /// Turns one expectation of the model round (the errno of a second FETCH_REQ): a proof that it is found and made short.
+    /// Only these of model/sequences, model/orders and model/concurrent: a part of the name. Repeatable. With the orders alone
+    /// it ends when all of them were walked.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Vec<String>,
+    /// Turns one expectation of the model round: a proof that it is found and made short. Without a name, the errno of a second
+    /// FETCH_REQ.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "fetch-again")]
+    pub(crate) plant: Option<scenarios::model::Plant>,
+    /// Also does what the model keeps out of because kernels die of it: finds known crashes, and makes them short.
     #[arg(long)]
-    pub(crate) plant: bool,
+    pub(crate) bold: bool,
     /// Folder for reports and for the corpus of what was found; default `artifacts/fuzz-<time>` in the workspace.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,

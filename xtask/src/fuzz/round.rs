@@ -130,9 +130,21 @@ fn end_of(done: &Done, seed: u64) -> Result<RoundEnd, Error> {
     let path = done.folder.join("events.jsonl");
     let text = std::fs::read_to_string(&path).map_err(Error::infrastructure)?;
     end.steps = text.lines().filter_map(step_text).collect();
-    let case = end.steps.iter().rev().find_map(|text| text.strip_prefix("case "));
-    end.last_steps = case.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    end.last_steps = last_steps(&end.steps);
     Ok(end)
+}
+
+/// The last case, up to the step that was begun last where that was told.
+fn last_steps(told: &[String]) -> Vec<Step> {
+    let Some(at) = told.iter().rposition(|text| text.starts_with("case ")) else {
+        return Vec::new();
+    };
+    let case = told[at].strip_prefix("case ");
+    let mut steps: Vec<Step> =
+        case.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let reached = told[at..].iter().rev().find_map(|text| text.strip_prefix("at ")?.parse().ok());
+    steps.truncate(reached.unwrap_or(usize::MAX));
+    steps
 }
 
 fn step_text(line: &str) -> Option<String> {
@@ -150,10 +162,18 @@ fn crash_title(report: &Report) -> Option<String> {
     let boots = report.kernels.iter().flat_map(|kernel| &kernel.boots);
     let consoles = boots.filter(|boot| boot.console_splat).filter_map(|boot| {
         let console = boot.console.as_deref().unwrap_or_default();
-        reports::splat::scan(console).into_iter().next().map(|finding| finding.text)
+        let splat = reports::splat::scan(console).into_iter().next();
+        splat.map(|finding| format!("{}\n{console}", finding.text))
     });
     let text = health.chain(consoles).next()?;
     Some(title(&text))
+}
+
+/// The function that the first splat of `text` is in: two NULL dereferences are not the same for being that.
+fn function(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("RIP: 0010:")?;
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"_.".contains(c))?;
+    Some(&rest[..end])
 }
 
 /// Numbers go: addresses, times, pids.
@@ -172,6 +192,9 @@ fn title(text: &str) -> String {
         title.push_str(if is_number { "N" } else { word });
         title.push(' ');
     }
+    if let Some(function) = function(text) {
+        title.push_str(&format!("in {function}"));
+    }
     title.trim_end().to_owned()
 }
 
@@ -180,8 +203,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_lost_machine_has_told_how_far_it_came() {
+        let case = r#"case [{"do":"stop","dev":0},{"do":"del","dev":0},{"do":"del","dev":1}]"#;
+        let told = |lines: &[&str]| -> Vec<String> {
+            lines.iter().map(|line| (*line).to_owned()).collect()
+        };
+        assert_eq!(last_steps(&told(&["at 1", case])).len(), 3);
+        assert_eq!(last_steps(&told(&[case, "replay 1, failed 0", "at 1", "at 2"])).len(), 2);
+        assert_eq!(last_steps(&[]), []);
+    }
+
+    #[test]
     fn titles_of_the_same_crash_are_the_same() {
         let one = title("BUG: kernel NULL pointer dereference, address: 0000000000000010\n #PF");
+        let there = title("BUG: x\n[ 5.6] RIP: 0010:ublk_queue_rq+0x5d/0xe0 [ublk_drv]\n");
+        assert_eq!(there, "BUG: x in ublk_queue_rq");
         let two =
             title("[    6.663] BUG: kernel NULL pointer dereference, address: 0000000000000018");
         assert_eq!(one, "BUG: kernel NULL pointer dereference, address: N");

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ublk::ctrl::{Command, Reply as Answered};
+use ublk::ctrl::{Command, Pending, Reply as Answered};
+use ublk::uapi::DevInfo;
 
 use super::{LOOK_AGAIN, Lab, Trouble, differs};
 use crate::context::{Stop, errno};
@@ -69,8 +70,13 @@ impl Lab {
         world: &World,
         of: Closely,
     ) -> Result<Option<(String, String)>, Stop> {
-        for dev in 0..world.devices.len() {
-            let dev = u8::try_from(dev).unwrap_or(u8::MAX);
+        let count = u8::try_from(world.devices.len()).unwrap_or(u8::MAX);
+        // All at once: before 7.0 a worker does each.
+        let asked: Result<Vec<Pending>, _> = (0..count)
+            .map(|dev| self.control.submit(Command::GetDevInfo { dev_id: Self::id(dev) }))
+            .collect();
+        for (dev, info) in (0..count).zip(asked.map_err(Stop::error)?) {
+            let info = self.info(info)?;
             let device = world.device(dev);
             let mut expected = device.map(|device| view::expected(world, device, |s| self.pid(s)));
             let mut opener = device.and_then(|device| device.opener);
@@ -78,7 +84,10 @@ impl Lab {
                 opener = None;
                 expected = expected.map(Seen::at_a_glance);
             }
-            let observed = self.observe(dev, opener, expected.as_ref())?;
+            let observed = match info {
+                Some(info) => Some(self.observe(dev, &info, opener, expected.as_ref())?),
+                None => None,
+            };
             if expected != observed {
                 let text = |seen: Option<Seen>| match seen {
                     Some(seen) => format!("device {dev}: {seen}"),
@@ -89,11 +98,11 @@ impl Lab {
         }
         let open =
             |device: &Device| i64::from(device.opener.is_some()) + i64::from(device.block_open);
-        let expected = self.references.map(|base| {
+        let expected = self.references_before.map(|base| {
             base + world.devices.iter().flatten().map(open).sum::<i64>()
                 + i64::try_from(self.blocks_of_the_gone(world)).unwrap_or(0)
         });
-        let observed = view::module_references();
+        let observed = self.references.count();
         if expected != observed {
             let text = |n: Option<i64>| format!("{n:?} references to the module");
             return Ok(Some((text(expected), text(observed))));
@@ -107,22 +116,31 @@ impl Lab {
         open.filter(|(block, device)| block.is_some() && device.is_none()).count()
     }
 
+    /// None where there is no such device.
+    fn info(&mut self, asked: Pending) -> Result<Option<DevInfo>, Stop> {
+        match self.control.wait(&asked, self.patience) {
+            Ok(Answered::DevInfo(info)) => Ok(Some(info)),
+            Ok(other) => Err(Stop::error(format_args!("GET_DEV_INFO says {other:?}"))),
+            Err(error) if error.errno() == Some(nix::libc::ENODEV) => Ok(None),
+            Err(error) => {
+                self.control.abandon(asked);
+                Err(Stop::error(error))
+            }
+        }
+    }
+
     fn observe(
         &mut self,
         dev: u8,
+        info: &DevInfo,
         opener: Option<u8>,
         wanted: Option<&Seen>,
-    ) -> Result<Option<Seen>, Stop> {
+    ) -> Result<Seen, Stop> {
         let id = Self::id(dev);
-        let info = match self.control.call(Command::GetDevInfo { dev_id: id }, self.patience) {
-            Ok(Answered::DevInfo(info)) => info,
-            Ok(other) => return Err(Stop::error(format_args!("GET_DEV_INFO says {other:?}"))),
-            Err(error) if error.errno() == Some(nix::libc::ENODEV) => return Ok(None),
-            Err(error) => return Err(Stop::error(error)),
-        };
         let blank = Seen {
             state: info.state(),
             pid: None,
+            queues: info.nr_hw_queues,
             features: 0,
             char_node: None,
             block_node: None,
@@ -130,10 +148,19 @@ impl Lab {
             tags: None,
         };
         let tags = match opener {
-            Some(server) => Some(self.report(server, id)?),
+            Some(server) => Some(self.tags(server, id, wanted.and_then(|seen| seen.tags))?),
             None => None,
         };
-        Ok(Some(view::observed(id, &info, tags, wanted.unwrap_or(&blank))))
+        Ok(view::observed(id, info, tags, wanted.unwrap_or(&blank)))
+    }
+
+    /// As the last reply had them, where that is what they should be; else asked for.
+    fn tags(&mut self, server: u8, id: u32, wanted: Option<TagCounts>) -> Result<TagCounts, Stop> {
+        let told = self.server(server)?.take_tags(id);
+        match told.filter(|told| Some(*told) == wanted) {
+            Some(told) => Ok(told),
+            None => self.report(server, id),
+        }
     }
 
     fn report(&mut self, server: u8, id: u32) -> Result<TagCounts, Stop> {

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use ublk::ctrl::{Control, Pending};
 use ublk::raw::{Arena, RawRing, RingShape};
 
@@ -21,12 +22,19 @@ use self::steps::expect;
 use super::process::{Server, Spares};
 use super::server::{Order, Reply};
 use super::step::Step;
-use super::view;
+use super::view::ModuleReferences;
 use super::world::World;
 use crate::context::{During, Stop};
 
 /// Ids of devices start here, far from those the kernel chooses.
 const FIRST_ID: u32 = 70;
+/// Makes who waits for a grace period wait less.
+const EXPEDITED: &str = "/sys/kernel/rcu_expedited";
+/// The same for who is called back after one, as when a queue is frozen: file, while the lab is there, and after.
+const GRACE_PERIODS: [(&str, &str, &str); 2] = [
+    ("/sys/module/rcutree/parameters/jiffies_till_first_fqs", "0", "1"),
+    ("/sys/module/rcutree/parameters/jiffies_till_next_fqs", "1", "1"),
+];
 /// How often the picture is taken again.
 const LOOK_AGAIN: Duration = Duration::from_micros(300);
 
@@ -66,12 +74,16 @@ pub(super) struct Lab {
     pending: BTreeMap<u8, Pending>,
     /// Results of reads that have come and were not asked for yet.
     read_results: BTreeMap<u8, i32>,
+    /// Where this thread may run before and after.
+    cpus_before: CpuSet,
+    /// Of each device, a CPU of each of its queues.
+    cpus: Vec<Vec<u32>>,
     no_part_scan: bool,
-    references: Option<i64>,
+    references: ModuleReferences,
+    /// How many there were before the first device.
+    references_before: Option<i64>,
     /// How long an answer that must come is waited for.
     pub(super) patience: Duration,
-    /// Also does what [`World::forbids`]; for those who look at what the kernel dies of.
-    pub(super) bold: bool,
     /// Steps done.
     pub(super) steps: u64,
     times: BTreeMap<String, (u64, Duration)>,
@@ -80,25 +92,39 @@ pub(super) struct Lab {
 impl Lab {
     pub(super) fn new(world: &World, patience: Duration) -> Result<Self, Stop> {
         // Removing a disk waits for several grace periods; this makes them short.
-        let _ = std::fs::write("/sys/kernel/rcu_expedited", "1");
+        let _ = std::fs::write(EXPEDITED, "1");
+        for (path, fast, _) in GRACE_PERIODS {
+            let _ = std::fs::write(path, fast);
+        }
         let control = Control::open().during("open the control device")?.with_deadline(patience);
         let mut reads = RawRing::new(RingShape::default()).during("make a ring")?;
         let arena = Arena::new(usize::from(u8::MAX) * 4096).during("map memory for reads")?;
         reads.register_sparse_buffers(1).during("make a buffer table")?;
         reads.register_arena(0, &arena).during("register memory")?;
+        let references = ModuleReferences::open();
+        // Orders and replies go to and fro between two processes, of which one runs at a time. On one CPU that is a switch;
+        // on two, each has to wake the other, which an emulated one takes long for. Servers inherit it.
+        let myself = nix::unistd::Pid::from_raw(0);
+        let cpus = sched_getaffinity(myself).during("ask for the CPUs")?;
+        let first = (0..CpuSet::count()).find(|cpu| cpus.is_set(*cpu).unwrap_or(false));
+        let mut one = CpuSet::new();
+        one.set(first.unwrap_or(0)).during("name a CPU")?;
+        sched_setaffinity(myself, &one).during("stay on a CPU")?;
         Ok(Self {
             control,
             reads,
             arena,
             spares: Spares::new(),
+            cpus_before: cpus,
             servers: world.alive.iter().map(|_| None).collect(),
             blocks: world.devices.iter().map(|_| None).collect(),
+            cpus: vec![Vec::new(); world.devices.len()],
             pending: BTreeMap::new(),
             read_results: BTreeMap::new(),
             no_part_scan: world.profile.no_part_scan,
-            references: view::module_references(),
+            references_before: references.count(),
+            references,
             patience,
-            bold: false,
             steps: 0,
             times: BTreeMap::new(),
         })
@@ -127,26 +153,38 @@ impl Lab {
     }
 
     fn perform(&mut self, world: &mut World, step: &Step) -> Result<(), Trouble> {
-        let openers: Vec<_> = world.devices.iter().map(|d| d.as_ref()?.opener).collect();
+        let subject = Self::subject(world, step);
         let next_read = (0..=u8::MAX).find(|slot| !world.unanswered().contains(slot));
         let effects = world.apply(step);
         if let Step::Start { server, .. } | Step::EndRecovery { server, .. } = *step {
             self.server(server)?;
         }
-        let opener = step.dev().and_then(|dev| openers.get(usize::from(dev)).copied().flatten());
         match *step {
             Step::KillServer { server } => {
                 if let Some(server) = self.servers[usize::from(server)].take() {
                     server.kill()?;
                 }
             }
-            Step::Read { dev } => self.read(dev, next_read.unwrap_or(0))?,
+            Step::Read { dev, queue } => self.read_on(dev, next_read.unwrap_or(0), queue)?,
             Step::OpenBlock { dev } => expect(&effects.answer, self.open_block(dev)?)?,
             Step::CloseBlock { dev } => self.blocks[usize::from(dev)] = None,
             _ => match self.control_command(step) {
+                Some(command) if matches!(step, Step::Add { .. }) => {
+                    self.add(&command, &effects.answer)?;
+                }
                 Some(command) => self.command(command, &effects.answer)?,
-                None => self.order(step, opener, &effects.answer)?,
+                None => self.order(step, &subject, &effects.answer)?,
             },
+        }
+        if let Step::Add { dev, sort } = *step
+            && expect(&effects.answer, 0).is_ok()
+            && sort.two_queues
+        {
+            self.learn_queues(dev, sort)?;
+        } else if let Step::Add { dev, .. } = *step
+            && expect(&effects.answer, 0).is_ok()
+        {
+            self.cpus[usize::from(dev)].clear();
         }
         for (slot, allowed) in &effects.released {
             self.released(*slot, allowed)?;
@@ -204,6 +242,10 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _ = std::fs::write("/sys/kernel/rcu_expedited", "0");
+        let _ = sched_setaffinity(nix::unistd::Pid::from_raw(0), &self.cpus_before);
+        let _ = std::fs::write(EXPEDITED, "0");
+        for (path, _, usual) in GRACE_PERIODS {
+            let _ = std::fs::write(path, usual);
+        }
     }
 }

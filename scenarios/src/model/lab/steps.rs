@@ -5,35 +5,48 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use ublk::ctrl::{Command, CtrlError, Reply as Answered};
 use ublk::raw::{Addr, Completion, RawSqe};
 use ublk::uapi::{DevInfo, Features, ParamBasic, Params};
 
-use super::{Lab, Trouble, differs};
+use super::{LOOK_AGAIN, Lab, Trouble, differs};
 use crate::block::nodes;
 use crate::context::{During, Stop, errno};
-use crate::model::device::{DEFAULT_MIB, TAGS};
+use crate::model::device::{DEFAULT_MIB, Device, Read};
 use crate::model::effects::{Answer, any_of};
+use crate::model::queue::TAGS;
 use crate::model::server::{BUFFER_BYTES, MODEL_SECTOR, Order, Reply};
+use crate::model::sort::{Mode, Sort};
 use crate::model::step::Step;
 use crate::model::view;
+use crate::model::world::{World, thread_of};
+use crate::rig::EEXIST;
 
 /// Bytes of one read.
 const READ_BYTES: u32 = 4096;
 /// Time given to QUIESCE_DEV, in milliseconds.
 const QUIESCE_MS: u32 = 50;
 
+/// What a step that a server does is about.
+pub(super) struct Subject {
+    opener: Option<u8>,
+    sort: Sort,
+    read: Option<Read>,
+}
+
 impl Lab {
     pub(super) fn control_command(&self, step: &Step) -> Option<Command> {
         let dev_id = Self::id(step.dev()?);
         Some(match *step {
-            Step::Add { recovery, quiesce, .. } => {
-                let mut flags = view::features(recovery, quiesce);
+            Step::Add { sort, .. } => {
+                let mut flags = view::features(sort);
                 if self.no_part_scan {
                     flags |= Features::NO_AUTO_PART_SCAN;
                 }
                 let buffer_bytes = u32::try_from(BUFFER_BYTES).unwrap_or(u32::MAX);
-                let mut info = DevInfo::new(1, u16::from(TAGS), buffer_bytes, flags);
+                let mut info =
+                    DevInfo::new(u16::from(sort.queues()), u16::from(TAGS), buffer_bytes, flags);
                 info.dev_id = dev_id;
                 Command::AddDev(info)
             }
@@ -75,21 +88,69 @@ impl Lab {
         }
     }
 
+    /// ADD_DEV. A device that goes by itself is not found any more a moment before its id is free.
+    pub(super) fn add(&mut self, command: &Command, answer: &Answer) -> Result<(), Trouble> {
+        let begin = Instant::now();
+        loop {
+            let added = self.command(*command, answer);
+            let taken = matches!(&added, Err(Trouble::Differs { observed, .. }) if *observed == errno(-EEXIST));
+            let goes = expect(answer, 0).is_ok() && begin.elapsed() < self.patience;
+            if !(taken && goes) {
+                return added;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// What a step that a server does is about, before it is done.
+    pub(super) fn subject(world: &World, step: &Step) -> Subject {
+        let device = step.dev().and_then(|dev| world.device(dev));
+        Subject {
+            opener: device.and_then(|device| device.opener).or_else(|| step.server()),
+            sort: device.map(|device| device.sort).unwrap_or_default(),
+            read: match step {
+                Step::Unregister { .. } => device.and_then(Device::registered),
+                _ => device.and_then(Device::target),
+            },
+        }
+    }
+
     pub(super) fn order(
         &mut self,
         step: &Step,
-        opener: Option<u8>,
+        subject: &Subject,
         answer: &Answer,
     ) -> Result<(), Trouble> {
         let id = Self::id(step.dev().unwrap_or(0));
-        let (server, order) = match (step, answer) {
-            (Step::Open { server, .. }, _) => (Some(*server), Order::Open { id }),
-            (Step::Mmap { .. }, _) => (opener, Order::Map { id, stride_bytes: 24 }),
-            (Step::CloseChar { .. }, _) => (opener, Order::Close { id }),
-            (Step::Answer { .. }, _) => (opener, Order::Answer { id }),
+        let slot = subject.read.map(|read| read.slot);
+        let server = match step {
+            Step::Open { server, .. } => Some(*server),
+            _ => subject.opener,
+        };
+        let order = match (*step, answer) {
+            (Step::Open { .. }, _) => {
+                let (queues, copies) = (subject.sort.queues(), subject.sort.mode == Mode::Copy);
+                Order::Open { id, queues, copies }
+            }
+            (Step::Mmap { .. }, _) => Order::Map { id },
+            (Step::CloseChar { .. }, _) => Order::Close { id },
+            (Step::Answer { .. }, _) => Order::Answer { id },
+            (Step::AnswerWrong { .. }, _) => Order::AnswerWrong { id, slot: slot.unwrap_or(0) },
+            (Step::Copy { write, .. }, _) => Order::Copy { id, slot, write },
+            (Step::Register { .. }, _) => Order::Register { id, slot },
+            (Step::Unregister { .. }, _) => {
+                let queue = subject.read.map_or(0, |read| read.queue);
+                Order::Unregister { id, slot, queue }
+            }
+            (Step::EndThread { .. }, _) => Order::EndThread,
             (_, Answer::Fetched { results }) => {
-                let tags = results.iter().map(|(tag, _)| *tag).collect();
-                (opener, Order::Fetch { id, tags })
+                let thread = |tag| match *step {
+                    Step::Fetch { thread, .. } => thread,
+                    Step::FetchAll { spread, .. } => thread_of(tag, spread),
+                    _ => 0,
+                };
+                let tags = results.iter().map(|(tag, _)| (*tag, thread(*tag))).collect();
+                Order::Fetch { id, tags }
             }
             _ => return Err(Stop::error(format_args!("nobody can do: {step}")).into()),
         };
@@ -118,7 +179,42 @@ impl Lab {
         }
     }
 
-    pub(super) fn read(&mut self, dev: u8, slot: u8) -> Result<(), Stop> {
+    /// Learns on which CPUs a new device's queues are.
+    pub(super) fn learn_queues(&mut self, dev: u8, sort: Sort) -> Result<(), Stop> {
+        let mut cpus = Vec::new();
+        for queue in 0..sort.queues() {
+            let command =
+                Command::GetQueueAffinity { dev_id: Self::id(dev), queue: u16::from(queue) };
+            match self.control.call(command, self.patience).map_err(Stop::error)? {
+                Answered::Affinity(of_queue) => cpus.extend(of_queue.first()),
+                other => {
+                    return Err(Stop::error(format_args!("GET_QUEUE_AFFINITY says {other:?}")));
+                }
+            }
+        }
+        self.cpus[usize::from(dev)] = cpus;
+        Ok(())
+    }
+
+    /// A read on a CPU of that queue.
+    pub(super) fn read_on(&mut self, dev: u8, slot: u8, queue: u8) -> Result<(), Stop> {
+        let cpus = self.cpus.get(usize::from(dev));
+        let Some(cpu) =
+            cpus.filter(|cpus| cpus.len() > 1).and_then(|cpus| cpus.get(usize::from(queue)))
+        else {
+            return self.read(dev, slot);
+        };
+        let myself = nix::unistd::Pid::from_raw(0);
+        let before = sched_getaffinity(myself).during("ask for the CPUs")?;
+        let mut one = CpuSet::new();
+        one.set(usize::try_from(*cpu).unwrap_or(0)).during("name a CPU")?;
+        sched_setaffinity(myself, &one).during("go to a CPU")?;
+        let result = self.read(dev, slot);
+        sched_setaffinity(myself, &before).during("leave a CPU")?;
+        result
+    }
+
+    fn read(&mut self, dev: u8, slot: u8) -> Result<(), Stop> {
         let file = self.blocks[usize::from(dev)].as_ref();
         let file = file.ok_or_else(|| Stop::error("a read of a device that is not open"))?;
         let addr = Addr::Arena(&self.arena, usize::from(slot) * 4096);

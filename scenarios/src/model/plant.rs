@@ -1,0 +1,150 @@
+//! Errors put into the model on purpose: one expectation turned round, to see that it is found and how short it gets.
+
+use serde::{Deserialize, Serialize};
+
+use super::effects::{Answer, Effects};
+use super::step::Step;
+use crate::rig::{EACCES, EBUSY, EEXIST, EINVAL, ENODEV};
+
+/// Which expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plant {
+    /// A second FETCH_REQ of a tag, while others are missing, is to be EBUSY.
+    FetchAgain,
+    /// Opening a char device that is open is to be EINVAL.
+    OpenTwice,
+    /// SET_PARAMS of a live device is to be EBUSY.
+    ParamsOfALive,
+    /// START_DEV of a live device is to be EBUSY.
+    StartTwice,
+    /// TRY_STOP_DEV of a disk that is open is to be ENODEV.
+    TryStopOpen,
+    /// END_USER_RECOVERY of a device that is not away is to be EINVAL.
+    EndUncalledFor,
+    /// A read that the server answers is to fail.
+    ReadFails,
+}
+
+impl Plant {
+    /// All there are.
+    pub const ALL: &[Self] = &[
+        Self::FetchAgain,
+        Self::OpenTwice,
+        Self::ParamsOfALive,
+        Self::StartTwice,
+        Self::TryStopOpen,
+        Self::EndUncalledFor,
+        Self::ReadFails,
+    ];
+
+    /// As on a command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FetchAgain => "fetch-again",
+            Self::OpenTwice => "open-twice",
+            Self::ParamsOfALive => "params-of-a-live",
+            Self::StartTwice => "start-twice",
+            Self::TryStopOpen => "try-stop-open",
+            Self::EndUncalledFor => "end-uncalled-for",
+            Self::ReadFails => "read-fails",
+        }
+    }
+
+    /// The fewest steps that show it, on 7.3.
+    #[must_use]
+    pub fn minimum(self) -> usize {
+        match self {
+            // ADD_DEV, open, FETCH_REQ twice; or of all, and END_USER_RECOVERY.
+            Self::FetchAgain | Self::EndUncalledFor => 4,
+            // ADD_DEV, open twice.
+            Self::OpenTwice => 3,
+            // ADD_DEV, SET_PARAMS, open, FETCH_REQ of all, START_DEV, and the one.
+            Self::ParamsOfALive | Self::StartTwice => 6,
+            // A client opens the disk first; or opens and reads, and is answered when the case is cleaned up.
+            Self::TryStopOpen | Self::ReadFails => 7,
+        }
+    }
+
+    /// Turns round what `step` is expected to do, where this is about it.
+    pub(super) fn turn(self, step: &Step, effects: &mut Effects) {
+        match (self, step, &mut effects.answer) {
+            (Self::FetchAgain, Step::Fetch { .. }, Answer::Fetched { results }) => {
+                let again = results.iter_mut().filter(|(_, result)| *result == -EINVAL);
+                again.for_each(|(_, result)| *result = -EBUSY);
+            }
+            (Self::OpenTwice, Step::Open { .. }, answer) => swap(answer, -EBUSY, -EINVAL),
+            (Self::ParamsOfALive, Step::SetParams { .. }, answer) => swap(answer, -EACCES, -EBUSY),
+            (Self::StartTwice, Step::Start { .. }, answer) => swap(answer, -EEXIST, -EBUSY),
+            (Self::TryStopOpen, Step::TryStop { .. }, answer) => swap(answer, -EBUSY, -ENODEV),
+            (Self::EndUncalledFor, Step::EndRecovery { .. }, answer) => {
+                swap(answer, -EBUSY, -EINVAL);
+            }
+            (Self::ReadFails, Step::Answer { .. }, _) => {
+                for (_, allowed) in &mut effects.reads {
+                    *allowed = vec![-nix::libc::EIO];
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn swap(answer: &mut Answer, from: i32, to: i32) {
+    if let Answer::Results { allowed, .. } = answer {
+        for result in allowed.iter_mut().filter(|result| **result == from) {
+            *result = to;
+        }
+    }
+}
+
+impl std::str::FromStr for Plant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|plant| plant.name() == text);
+        let names: Vec<&str> = Self::ALL.iter().map(|plant| plant.name()).collect();
+        found.copied().ok_or_else(|| format!("there are {}", names.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::profile::Profile;
+    use super::super::sort::{Recovery, Sort};
+    use super::super::world::World;
+    use super::*;
+
+    #[test]
+    fn the_minimum_shows_the_difference_and_nothing_shorter_does() {
+        let (dev, server) = (0, 0);
+        let begin = [
+            Step::Add { dev, sort: Sort::plain(Recovery::None, false) },
+            Step::SetParams { dev, valid: true },
+            Step::Open { dev, server },
+            Step::FetchAll { dev, spread: false },
+            Step::Start { dev, server },
+            Step::OpenBlock { dev },
+            Step::Read { dev, queue: 0 },
+        ];
+        let shows = |plant: Plant, steps: &[Step]| {
+            let mut right = World::new(Profile::newest(), 1, 2);
+            let mut wrong = World { plant: Some(plant), ..right.clone() };
+            steps.iter().any(|step| right.apply(step) != wrong.apply(step))
+        };
+        let mut steps = begin.to_vec();
+        steps.push(Step::Answer { dev });
+        assert!(shows(Plant::ReadFails, &steps) && steps.len() == Plant::ReadFails.minimum() + 1);
+        let live = |last| [&begin[..5], &[last]].concat();
+        assert!(shows(Plant::StartTwice, &live(begin[4])));
+        assert!(shows(Plant::ParamsOfALive, &live(begin[1])));
+        let recoverable = Step::Add { dev, sort: Sort::plain(Recovery::Plain, false) };
+        let end = [recoverable, begin[2], begin[3], Step::EndRecovery { dev, server }];
+        assert!(shows(Plant::EndUncalledFor, &end));
+        let fetch = Step::Fetch { dev, tag: 0, thread: 0 };
+        let again = [begin[0], begin[2], fetch, fetch];
+        assert!(shows(Plant::FetchAgain, &again) && !shows(Plant::FetchAgain, &again[..3]));
+        assert_eq!("open-twice".parse(), Ok(Plant::OpenTwice));
+    }
+}
