@@ -19,11 +19,13 @@ mod outlived;
 mod partial;
 mod positions;
 mod results;
+mod signatures;
 
 use crate::Scenario;
 
 /// The group, in the order in which it is run.
 pub const SCENARIOS: &[&[Scenario]] = &[
+    signatures::SCENARIOS,
     results::SCENARIOS,
     descriptors::SCENARIOS,
     positions::SCENARIOS,

@@ -52,7 +52,7 @@ fn outlived(context: &mut Context) -> Result<String, Stop> {
     hand.commit(tag, all)?;
     let mut rig = hand.close();
     let gone = || matches!(client.try_wait(), Ok(Some(_)));
-    let ended = wait_until(context.command_timeout(), gone);
+    let ended = wait_until(context.quiet() * 4, gone);
     if !ended {
         // Neither could be stopped any more, and every attempt would hang as well.
         std::mem::forget(rig);

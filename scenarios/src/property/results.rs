@@ -244,7 +244,8 @@ fn watch(
             if request.op() == Some(op) && op != Op::Flush {
                 again.push((request.start_sector, request.nr_sectors));
             }
-            if request.nr_sectors == 0 && op != Op::Flush {
+            if request.nr_sectors == 0 && matches!(request.op(), Some(Op::Read | Op::Write)) {
+                hand.ask_for_data(tag)?;
                 hand.commit(tag, -EIO)?;
             } else {
                 hand.serve(tag)?;
