@@ -60,7 +60,7 @@ pub(super) fn counts_bytes(kernel: KernelRelease, mode: Mode, action: Action) ->
 }
 
 /// From here on a result is a number of bytes only where the driver has to copy that many.
-const COUNTS_LESS: (u32, u32) = (7, 0);
+const COUNTS_LESS: (u32, u32) = (7, 3);
 
 /// What the client of a request of `sectors` at `start` sees, when the server commits `result` once and the truth from
 /// then on; of less than a sector it says EIO, or a WRITE of no sectors would come again for ever.

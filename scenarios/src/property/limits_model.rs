@@ -58,7 +58,7 @@ fn optimal(_: KernelRelease, io_opt: u64, physical: u64) -> u64 {
 
 /// The largest request of the page cache: what the disk takes, up to a default, unless it names a larger size itself.
 fn soft_sectors(kernel: KernelRelease, hard: u64, io_min: u64, io_opt: u64) -> u64 {
-    let default = u64::from(if kernel.at_least(6, 18) {
+    let default = u64::from(if kernel.at_least(6, 17) {
         DEFAULT_MAX_SECTORS
     } else {
         OLD_DEFAULT_MAX_SECTORS

@@ -99,7 +99,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     BATCH_USER_COPY,
     BATCH_ZERO_COPY,
     BATCH_AUTO,
+    TOO_MUCH,
 ];
+
+const TOO_MUCH: Scenario = Scenario {
+    id: "property/read-of-too-much",
+    title: "a READ that is committed with more than all its bytes is whole, and the kernel has nothing to say to it",
+    covers: &["commit results"],
+    known_bug: warns_of_too_much,
+    run: too_much,
+    ..Scenario::DRIVER
+};
 
 const AT: u64 = 1 << 20;
 const LEN: usize = 8192;
@@ -121,10 +131,25 @@ pub(super) fn with_everything(params: &mut Params) {
     });
 }
 
-/// A kernel that warns of a READ that is committed with more than all its bytes, where it copies them.
-fn warns_of_too_much(kernel: KernelRelease, mode: Mode, action: Action, result: i32) -> bool {
+/// Where a kernel is known to warn of a READ that is committed with more than all its bytes, where it copies them.
+fn warns_of_too_much(kernel: KernelRelease) -> Option<&'static str> {
+    (!kernel.at_least(7, 3)).then_some("docs/kernel-facts.md, what a commit's result comes to")
+}
+
+fn is_too_much(context: &Context, mode: Mode, action: Action, result: i32) -> bool {
     let copies = action == Action::Read && mode.driver_copies();
-    copies && result > FULL && !kernel.at_least(7, 0)
+    copies && result > FULL && warns_of_too_much(context.kernel).is_some()
+}
+
+fn too_much(context: &mut Context) -> Result<String, Stop> {
+    let mut hand = Hand::live(context, Mode::COPY, 4, with_everything)?;
+    let client = Client::open(context, &mut hand)?;
+    for (generation, result) in (1..).zip([FULL + 1, FULL * 2, i32::MAX]) {
+        one(context, &mut hand, &client, Action::Read, generation, result)?;
+    }
+    drop(client);
+    hand.end(context)?;
+    Ok("whole, and no more".into())
 }
 
 /// Results for an operation: all there are where bytes are copied by the driver and where they are copied by the server, and
@@ -136,7 +161,7 @@ fn numbers(context: &Context, mode: Mode, action: Action) -> Vec<i32> {
         (_, Mode::COPY | Mode::USER_COPY) => every_number(context, mode, action),
         _ => vec![FULL, 0, 512, FULL - 100, FULL * 2, i32::MAX, -1, -28, -95, -121, i32::MIN],
     };
-    numbers.retain(|result| !warns_of_too_much(context.kernel, mode, action, *result));
+    numbers.retain(|result| !is_too_much(context, mode, action, *result));
     numbers
 }
 
