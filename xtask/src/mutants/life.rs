@@ -106,7 +106,7 @@ pub(super) const LIFE: &[Mutant] = &[
     Mutant {
         name: "late-start",
         what: "START_DEV is sent a second after all tags were fetched",
-        first: &["lifecycle/start-time"],
+        first: &["lifecycle/starts-when"],
         edits: &[before(
             WORKERS,
             "    shared.armed(index);",
