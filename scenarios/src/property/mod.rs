@@ -19,6 +19,7 @@ mod outlived;
 mod partial;
 mod positions;
 mod results;
+mod serve;
 mod signatures;
 
 use crate::Scenario;
