@@ -28,6 +28,7 @@ pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
         scenarios,
         selftests: &[],
         seed: args.run.seed,
+        partition: None,
         model_input: None,
         debug: DebugOptions { driver_counters: true, ..DebugOptions::default() },
         output: args.run.output.as_deref(),

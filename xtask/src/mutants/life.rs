@@ -100,7 +100,7 @@ pub(super) const LIFE: &[Mutant] = &[
         edits: &[before(
             WORKERS,
             "    worker.fetch_all()?;",
-            "    if crate::mutant::is(\"leaked-memory\") { std::mem::forget(vec![1_u8; 4 << 20]); }",
+            "    if crate::mutant::is(\"leaked-memory\") { std::mem::forget(std::hint::black_box(vec![1_u8; 4 << 20])); }",
         )],
     },
     Mutant {
