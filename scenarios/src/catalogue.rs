@@ -4,7 +4,9 @@
 //! it, and the canaries that cost a virtual machine come last.
 
 use crate::scenario::Scenario;
-use crate::{abi, canary, command, data, lifecycle, model, modes, recovery, startup, targets};
+use crate::{
+    abi, canary, command, data, lifecycle, model, modes, property, recovery, startup, targets,
+};
 
 /// All scenarios, in run order.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -18,6 +20,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         .chain(data::SCENARIOS.iter().copied().flatten())
         .chain(modes::SCENARIOS.iter().copied().flatten())
         .chain(targets::SCENARIOS.iter().copied().flatten())
+        .chain(property::SCENARIOS.iter().copied().flatten())
         .chain(lifecycle)
         .chain(recovery::SCENARIOS.iter().copied().flatten())
         .chain(command::SCENARIOS.iter().copied().flatten())

@@ -23,6 +23,7 @@ pub mod mutant;
 pub mod oracle;
 pub mod probe;
 pub mod process;
+pub mod property;
 pub mod recovery;
 pub mod rig;
 pub mod scenario;

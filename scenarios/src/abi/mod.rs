@@ -21,6 +21,7 @@ mod shared;
 mod sysfs;
 mod try_stop;
 mod user;
+mod zone_operations;
 mod zone_report;
 mod zones;
 
@@ -45,4 +46,5 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     try_stop::SCENARIOS,
     zones::SCENARIOS,
     zone_report::SCENARIOS,
+    zone_operations::SCENARIOS,
 ];

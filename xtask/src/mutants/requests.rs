@@ -51,6 +51,24 @@ pub(super) const REQUESTS: &[Mutant] = &[
         )],
     },
     Mutant {
+        name: "read-modify-write-of-pages",
+        what: "a write within a page reads the page, changes it and writes it back, and holds no lock meanwhile",
+        first: &["property/linear-ram-copy"],
+        edits: &[before(
+            EXECUTE,
+            WRITE,
+            "Op::Write if offset % 4096 + len <= 4096 && crate::mutant::is(\"read-modify-write-of-pages\") => {
+                 let (page, at) = (offset / 4096 * 4096, (offset % 4096) as usize);
+                 let mut whole = [0; 4096];
+                 target.read_hinted(page, &mut whole, descriptor.hints).and_then(|()| {
+                     whole[at..at + buffer.len()].copy_from_slice(buffer);
+                     std::thread::yield_now();
+                     target.write_hinted(page, &whole, descriptor.fua, descriptor.hints)
+                 })
+             }",
+        )],
+    },
+    Mutant {
         name: "stale-read",
         what: "one read of five is answered with what the buffer held before",
         first: &["data/request-sizes", "data/scattered-ram"],

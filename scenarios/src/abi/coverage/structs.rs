@@ -31,8 +31,8 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         title: "struct ublksrv_io_desc",
         rows: rows! {
-            "op_flags", "6.0", "Descriptor, AsyncRequest::descriptor, Target::read_hinted" => "modes/hints-reach-the-target", "abi/need-get-data", "data/discard-and-write-zeroes", "abi/auto-buf-reg-that-fails";
-            "nr_sectors, start_sector", "6.0", "Descriptor, AsyncRequest::offset_bytes, AsyncRequest::len_bytes" => "abi/need-get-data", "data/request-sizes-around-the-buffer-limit";
+            "op_flags", "6.0", "Descriptor, AsyncRequest::descriptor, Target::read_hinted" => "modes/hints-reach-the-target", "abi/need-get-data", "data/discard-and-write-zeroes", "abi/auto-buf-reg-that-fails", "property/descriptors-copy";
+            "nr_sectors, start_sector", "6.0", "Descriptor, AsyncRequest::offset_bytes, AsyncRequest::len_bytes" => "abi/need-get-data", "data/request-sizes-around-the-buffer-limit", "property/descriptors-copy";
             "addr", "6.0", "Descriptor, IoDesc" => "modes/shmem-zero-copy";
         },
     },
@@ -40,7 +40,7 @@ pub(super) const TABLES: &[Table] = &[
         title: "struct ublksrv_io_cmd",
         rows: rows! {
             "q_id, tag", "6.0", "IoPayload, Request::queue_id, Request::tag" => "startup/fetch-out-of-range";
-            "result", "6.0", "IoPayload, Request::complete" => "abi/need-get-data", "lifecycle/errors-do-not-stop-a-queue";
+            "result", "6.0", "IoPayload, Request::complete" => "abi/need-get-data", "lifecycle/errors-do-not-stop-a-queue", "property/results-copy";
             "addr", "6.0", "IoPayload, Request::complete_with" => "startup/fetch-without-buffer", "abi/register-io-buf";
         },
     },
@@ -62,7 +62,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         title: "struct ublk_elem_header",
         rows: rows! {
-            "tag, result", "7.0", "BatchElement, ServerBuilder::batch" => "abi/batch-server", "abi/batch-prepare-and-commit-refusals";
+            "tag, result", "7.0", "BatchElement, ServerBuilder::batch" => "abi/batch-server", "abi/batch-prepare-and-commit-refusals", "property/partial-commit-copy";
             "buf_index", "7.0", "BatchElement, QueueTicket::rotating" => "abi/batch-auto-registration", "modes/batch-auto-zero-copy-file";
         },
     },
@@ -90,7 +90,7 @@ pub(super) const TABLES: &[Table] = &[
         rows: rows! {
             "attrs", "6.0", "ParamsBuilder::read_only, ParamsBuilder::rotational, Capabilities" => "abi/basic-params-in-sysfs", "data/options-visible-in-sysfs";
             "logical_bs_shift, physical_bs_shift, io_opt_shift, io_min_shift", "6.0", "ParamsBuilder::logical_block_bytes, ParamsBuilder::physical_block_bytes, ParamsBuilder::io_opt_bytes, ParamsBuilder::io_min_bytes" => "abi/basic-params-in-sysfs", "abi/units-that-are-refused";
-            "max_sectors, chunk_sectors, dev_sectors, virt_boundary_mask", "6.0", "ParamsBuilder::max_io_bytes, ParamsBuilder::chunk_bytes, Target::size_bytes, ParamsBuilder::virt_boundary_bytes" => "abi/basic-params-in-sysfs";
+            "max_sectors, chunk_sectors, dev_sectors, virt_boundary_mask", "6.0", "ParamsBuilder::max_io_bytes, ParamsBuilder::chunk_bytes, Target::size_bytes, ParamsBuilder::virt_boundary_bytes" => "abi/basic-params-in-sysfs", "property/limits-in-sysfs";
         },
     },
     Table {
@@ -122,7 +122,7 @@ pub(super) const TABLES: &[Table] = &[
         title: "struct ublk_param_segment",
         rows: rows! {
             "seg_boundary_mask", "6.15", "ParamsBuilder::segments, SegmentLimits" => "abi/memory-limits-that-are-refused", "abi/segment-limits-in-sysfs";
-            "max_segment_size, max_segments, pad", "6.15", "ParamsBuilder::segments, SegmentLimits" => "abi/segment-limits-in-sysfs", "abi/memory-limits-that-are-refused";
+            "max_segment_size, max_segments, pad", "6.15", "ParamsBuilder::segments, SegmentLimits" => "abi/segment-limits-in-sysfs", "abi/memory-limits-that-are-refused", "property/limits-in-sysfs";
         },
     },
     Table {
