@@ -75,7 +75,8 @@ fn record_text(record: &[u8]) -> String {
     let text = record.split_once(';').map_or(&*record, |(_, text)| text);
     // The text is the first line, whose own newlines are escaped; a call trace begins with a space there. What
     // follows is the dictionary.
-    format!("{}\n", text.lines().next().unwrap_or_default())
+    let text = text.lines().next().unwrap_or_default();
+    format!("{}\n", text.replace("\\x0a", "\n").trim_end_matches('\n'))
 }
 
 /// Everything that is wrong after a scenario.
@@ -130,6 +131,13 @@ mod tests {
     fn records_lose_their_head_and_dictionary() {
         let record = b"4,1234,5678,-;WARNING: CPU: 0 at x\n SUBSYSTEM=block\n DEVICE=b259:0\n";
         assert_eq!(record_text(record), "WARNING: CPU: 0 at x\n");
+    }
+
+    /// lockdep's complaints came with `\x0a` in the middle of their lines.
+    #[test]
+    fn a_newline_within_a_record_is_one() {
+        let record = br"4,1,2,-;\x0aother info:\x0a";
+        assert_eq!(record_text(record), "\nother info:\n");
     }
 
     /// Blocked-task evidence once came without its functions.

@@ -12,6 +12,8 @@ pub struct KernelRelease {
     pub minor: u32,
     /// 4 in 7.3.4.
     pub patch: u32,
+    /// Whether it was built to prove its locks, as 7.3.4-lockdep.
+    pub lockdep: bool,
 }
 
 impl KernelRelease {
@@ -23,7 +25,8 @@ impl KernelRelease {
         let major = numbers.next()?.ok()?;
         let minor = numbers.next()?.ok()?;
         let patch = numbers.next().and_then(Result::ok).unwrap_or(0);
-        Some(Self { major, minor, patch })
+        let lockdep = text.split('-').any(|word| word == "lockdep");
+        Some(Self { major, minor, patch, lockdep })
     }
 
     /// Whether this kernel is of the series `major.minor` or a later one.
@@ -43,6 +46,13 @@ impl KernelRelease {
     #[must_use]
     pub fn page_registration_bug(self) -> Option<&'static str> {
         self.is_series(7, 2).then_some("docs/kernel-facts.md, registered pages on 7.2")
+    }
+
+    /// Where it is written down that a kernel that proves its locks complains at the first request that is looked up in
+    /// shared memory. For [`Scenario::known_bug`](crate::Scenario).
+    #[must_use]
+    pub fn shared_memory_bug(self) -> Option<&'static str> {
+        self.lockdep.then_some("docs/kernel-findings/shmem-lookup-without-rcu.md")
     }
 
     /// Whether this kernel has a change that came with 7.0 and with the stable release `patch` of 6.12,
@@ -74,6 +84,13 @@ mod tests {
     fn releases(#[case] text: &str, #[case] expected: Option<(u32, u32, u32)>) {
         let parsed = KernelRelease::parse(text).map(|k| (k.major, k.minor, k.patch));
         assert_eq!(parsed, expected);
+    }
+
+    #[test]
+    fn what_a_kernel_of_ours_was_built_with_is_in_its_name() {
+        let lockdep = |text| KernelRelease::parse(text).unwrap().lockdep;
+        assert!(lockdep("7.3.4-kasan-lockdep-ubsan") && lockdep("7.3.4-lockdep"));
+        assert!(!lockdep("7.3.4-kasan") && !lockdep("7.3.4+deb13-cloud-amd64"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::buffers::{AT, LEN, client, content, finish};
 use super::control::{ask, register, tear_down};
 use crate::block::{BlockDevice, nodes};
 use crate::context::{Context, During, Stop};
+use crate::kernel::KernelRelease;
 use crate::rig::{Fetcher, RawControl, Rig, arena, offered};
 use crate::scenario::Scenario;
 
@@ -24,6 +25,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "a write in shared memory says where, until NEED_GET_DATA forgets it and brings no bytes either: the \
                 two do not go together",
         covers: &["UBLK_F_SHMEM_ZC", "UBLK_F_NEED_GET_DATA"],
+        known_bug: KernelRelease::shared_memory_bug,
         run: get_data,
         ..Scenario::DRIVER
     },

@@ -85,6 +85,6 @@ impl Profile {
     /// The newest kernel that the model was read from.
     #[must_use]
     pub fn newest() -> Self {
-        Self::of(KernelRelease { major: 7, minor: 3, patch: 4 }, Features::all())
+        Self::of(KernelRelease { major: 7, minor: 3, patch: 4, lockdep: false }, Features::all())
     }
 }

@@ -163,7 +163,7 @@ fn a_deleted_device_is_there_until_its_last_holder_goes() {
 
 #[test]
 fn older_series_answer_and_are_spared() {
-    let kernel = KernelRelease { major: 6, minor: 12, patch: 107 };
+    let kernel = KernelRelease { major: 6, minor: 12, patch: 107, lockdep: false };
     let profile = Profile::of(kernel, Features::USER_RECOVERY);
     let mut world = World::new(profile, 1, 1);
     world.apply(&Step::Add { dev: DEV, sort: Sort::plain(Recovery::None, false) });
@@ -182,7 +182,7 @@ fn older_series_answer_and_are_spared() {
 
 #[test]
 fn a_second_round_is_not_waited_for_before_7_0() {
-    let kernel = KernelRelease { major: 6, minor: 18, patch: 15 };
+    let kernel = KernelRelease { major: 6, minor: 18, patch: 15, lockdep: false };
     let profile = Profile::of(kernel, Features::all());
     let mut world = World::new(profile, 1, 2);
     let sort = Sort::plain(Recovery::Plain, false);

@@ -29,7 +29,7 @@ const EVERY_MODE: Scenario = Scenario {
             others go on as before",
     covers: &["S4", "UBLK_F_SHMEM_ZC"],
     budget: BudgetClass::Long,
-    known_bug: KernelRelease::page_registration_bug,
+    known_bug: |kernel| kernel.page_registration_bug().or(kernel.shared_memory_bug()),
     run: every_mode,
     ..Scenario::SERVER
 };
@@ -38,6 +38,7 @@ const READ_ONLY: Scenario = Scenario {
     id: "modes/shmem-read-only",
     title: "memory that is registered for reading serves writes and leaves reads to the usual way",
     covers: &["UBLK_SHMEM_BUF_READ_ONLY"],
+    known_bug: KernelRelease::shared_memory_bug,
     run: read_only,
     ..Scenario::SERVER
 };
@@ -46,6 +47,7 @@ const CUT_SHORT: Scenario = Scenario {
     id: "modes/shmem-cut-short-by-a-client",
     title: "a client that cuts the shared file short fails its own request, and not the server",
     covers: &["S4"],
+    known_bug: KernelRelease::shared_memory_bug,
     run: cut_short,
     ..Scenario::SERVER
 };
@@ -55,6 +57,7 @@ const TAKEN_OVER: Scenario = Scenario {
     title: "a server that takes a device over serves the memory its predecessor registered, and without it fails what \
             it cannot reach",
     covers: &["S7"],
+    known_bug: KernelRelease::shared_memory_bug,
     run: taken_over,
     ..Scenario::SERVER
 };
