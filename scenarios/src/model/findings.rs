@@ -52,7 +52,7 @@ pub(super) fn started_again(context: &mut Context) -> Result<String, Stop> {
 
 /// Where FETCH_REQ of a tag that has a request was seen to be accepted.
 pub(super) fn fetch_of_a_served_bug(kernel: KernelRelease) -> Option<&'static str> {
-    let seen = kernel.at_least(6, 17);
+    let seen = kernel.at_least(7, 0);
     seen.then_some("docs/kernel-findings/fetch-of-a-served-tag-loses-the-request.md")
 }
 
@@ -61,7 +61,10 @@ pub(super) fn fetch_of_a_served_bug(kernel: KernelRelease) -> Option<&'static st
 pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
     let world = World { bold: true, ..empty(context, 1, 1)? };
     if !world.profile.two_cpus {
-        return Err(Stop::skip("available parallelism", "two queues want two CPUs"));
+        return Err(Stop::skip(
+            "available parallelism",
+            "two queues want two CPUs, and 6.12 or 7.0",
+        ));
     }
     let mut lab = Lab::new(&world, PATIENCE)?;
     let (dev, server) = (0, 0);

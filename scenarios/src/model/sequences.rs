@@ -35,7 +35,7 @@ const SHRINK_PATIENCE: Duration = Duration::from_millis(1500);
 pub(super) fn empty(context: &Context, devices: usize, servers: usize) -> Result<World, Stop> {
     let features = Features::from_bits(crate::rig::feature_bits()?);
     let mut profile = Profile::of(context.kernel, features);
-    profile.two_cpus = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+    profile.two_cpus &= std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
     let Input { plant, bold, .. } = Input::read()?;
     Ok(World { plant, bold, ..World::new(profile, devices, servers) })
 }
