@@ -109,6 +109,23 @@ impl AsFd for CharFile {
     }
 }
 
+/// `/dev/ublkbN`, without the page cache: for operations that are no commands.
+#[derive(Clone, Debug)]
+pub struct BlockFile(pub(super) Arc<File>);
+
+impl BlockFile {
+    /// Opens a device's block node.
+    ///
+    /// # Errors
+    /// What open says: `ENOENT` when there is no node, `ENXIO` when the device is going.
+    pub fn open(dev_id: u32) -> io::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_DIRECT);
+        options.open(crate::ctrl::block_path(dev_id)).map(|file| Self(Arc::new(file)))
+    }
+}
+
 /// A file that takes no commands at all: the read end of a pipe.
 #[derive(Clone, Debug)]
 pub struct DecoyFile(pub(super) Arc<File>);

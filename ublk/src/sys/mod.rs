@@ -13,7 +13,7 @@ pub(crate) mod ctrl_ring;
 pub mod desc;
 pub mod elements;
 pub(crate) mod gate;
-pub(crate) mod harmless;
+pub mod harmless;
 pub(crate) mod lane;
 pub(crate) mod memory;
 pub mod metadata_attr;
@@ -24,6 +24,7 @@ pub mod shared;
 pub(crate) mod sqe;
 mod sqe64;
 mod user_data;
+pub mod wild_ring;
 pub(crate) mod worker_ring;
 
 use std::io;
