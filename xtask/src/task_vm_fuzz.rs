@@ -1,4 +1,5 @@
-//! `vm-fuzz`: the model's random sequences and orders with fresh seeds, machine after machine, until the time is over.
+//! `vm-fuzz`: the model's random sequences and orders, and the raw fuzzers, with fresh seeds, machine after machine, until the
+//! time is over.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,11 +11,20 @@ use scenarios::model::{Input, Reproducer};
 
 use crate::cli::FuzzArgs;
 use crate::error::Error;
-use crate::fuzz::{Bench, Corpus, RoundEnd, shrink_crash};
+use crate::fuzz::{
+    Bench, Cases, Corpus, LastCase, RoundEnd, acts_again, shrink_crash, steps_again,
+};
 use crate::interrupt;
 
 /// What is run in each machine.
-const SCENARIOS: &[&str] = &["model/sequences", "model/orders", "model/concurrent"];
+const SCENARIOS: &[&str] = &[
+    "model/sequences",
+    "model/orders",
+    "model/concurrent",
+    "fuzz/sqe",
+    "fuzz/memory",
+    "fuzz/holders",
+];
 /// Time of each of them in one machine, on a machine that is emulated; with shrinking it stays within their budget.
 const SLICE: Duration = Duration::from_secs(40);
 /// Longest time that is spent on making one crash short.
@@ -27,6 +37,13 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
     let mut seeds = ChaCha8Rng::seed_from_u64(seed);
     let mut bench = Bench::open(&args.machine, &args.sources, args.output.as_deref(), "fuzz")?;
     let mut corpus = Corpus::new(&bench.folder);
+    let ids: Vec<&str> =
+        SCENARIOS.iter().copied().filter(|id| id.starts_with(&args.only)).collect();
+    if ids.is_empty() {
+        return Err(Error::usage(format!("nothing begins with {:?}: {SCENARIOS:?}", args.only)));
+    }
+    let folder = args.cases.clone().unwrap_or_else(|| bench.folder.join("cases"));
+    let mut cases = Cases::open(&folder)?;
     let begin = Instant::now();
     let mut rounds = 0_u32;
     // Walks of `model/orders` that are done: each machine goes on where the one before has ended.
@@ -46,9 +63,10 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
             plant: args.plant,
             orders_done,
             orders_seed: Some(seed),
+            corpus: cases.some(&mut seeds),
             ..Input::default()
         };
-        let end = bench.round(kernel, SCENARIOS, round_seed, &input)?;
+        let end = bench.round(kernel, &ids, round_seed, &input)?;
         rounds += 1;
         if let Some(done) = walks_done(&end) {
             walks.insert(kernel.clone(), done);
@@ -57,12 +75,17 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
             return Err(Error::infrastructure(format!("the machine did not come up: {reason}")));
         }
         show(begin.elapsed(), rounds, round_seed, kernel, &end);
+        for (scenario, case) in &end.cases {
+            cases.keep(scenario, case.clone())?;
+        }
         take(&mut bench, &mut corpus, kernel, round_seed, end)?;
     }
     let count = corpus.found().count();
     anstream::println!(
-        "{rounds} machines in {:.0} s: {count} findings",
-        begin.elapsed().as_secs_f64()
+        "{rounds} machines in {:.0} s: {count} findings; {} cases kept in {}",
+        begin.elapsed().as_secs_f64(),
+        cases.len(),
+        folder.display()
     );
     for (title, seen, found) in corpus.found() {
         anstream::println!("\n{title} (seen {seen} times)\n{}", found.to_text());
@@ -110,14 +133,25 @@ fn take(
     }
     anstream::println!("          crash: {title}; it is made shorter");
     let deadline = Instant::now() + SHRINK_MAX;
-    let shortest = shrink_crash(bench, kernel, end.last_steps.clone(), &title, deadline)?;
-    let again = shortest.is_some();
+    let (again, scenario, steps, acts) = match end.last {
+        Some(LastCase::Acts(acts)) => {
+            let shortest = shrink_crash(bench, kernel, acts.clone(), acts_again, &title, deadline)?;
+            (shortest.is_some(), "fuzz/replay", Vec::new(), shortest.unwrap_or(acts))
+        }
+        last => {
+            let steps = if let Some(LastCase::Steps(steps)) = last { steps } else { Vec::new() };
+            let shortest =
+                shrink_crash(bench, kernel, steps.clone(), steps_again, &title, deadline)?;
+            (shortest.is_some(), "model/sequences", shortest.unwrap_or(steps), Vec::new())
+        }
+    };
     let found = Reproducer {
         format: scenarios::model::FORMAT,
-        scenario: "model/sequences".into(),
+        scenario: scenario.into(),
         kernel: kernel.to_owned(),
         seed,
-        steps: shortest.unwrap_or(end.last_steps),
+        steps,
+        acts,
         expected: "the kernel lives".into(),
         observed: if again { "it crashes" } else { "it crashed once, and not again" }.into(),
         splat: Some(title.clone()),

@@ -41,8 +41,9 @@ pub use input::{Input, VARIABLE as INPUT_VARIABLE};
 pub use profile::Profile;
 pub use reproducer::{FORMAT, Reproducer};
 pub use server::{TagCounts, main as server_main};
-pub use shrink::Shrinker;
+pub use shrink::{Shrinkable, Shrinker};
 pub use step::{Recovery, Step, numbered};
+pub(crate) use view::module_references;
 pub use world::World;
 
 /// What the model asks of the kernel.

@@ -117,7 +117,7 @@ pub(super) fn observed(id: u32, info: &DevInfo, tags: Option<TagCounts>, wanted:
 }
 
 /// References to the driver's module: open nodes and releases that go on. `None` where it is built in.
-pub(super) fn module_references() -> Option<i64> {
+pub(crate) fn module_references() -> Option<i64> {
     let path = Path::new("/sys/module/ublk_drv/refcnt");
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }

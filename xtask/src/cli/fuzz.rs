@@ -21,6 +21,12 @@ pub(crate) struct FuzzArgs {
     /// Turns one expectation of the model round (the errno of a second FETCH_REQ): a proof that it is found and made short.
     #[arg(long)]
     pub(crate) plant: bool,
+    /// Runs only the scenarios whose id begins with this, as `model` or `fuzz/sqe`.
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    pub(crate) only: String,
+    /// Folder of cases that showed something new: they are begun with, and new ones are added.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cases: Option<PathBuf>,
     /// Folder for reports and for the corpus of what was found; default `artifacts/fuzz-<time>` in the workspace.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,

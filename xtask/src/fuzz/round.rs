@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reports::event::{GuestEvent, GuestLine, Record, Seen};
 use reports::plan::DebugOptions;
 use reports::report::{Report, Verdict};
+use scenarios::fuzz::Act;
 use scenarios::model::{Input, Reproducer, Step};
 use scenarios::{Scenario, catalogue};
 
@@ -29,6 +30,28 @@ pub(crate) struct Bench<'a> {
     rounds: u32,
 }
 
+/// What a machine did last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LastCase {
+    /// A sequence of the model's.
+    Steps(Vec<Step>),
+    /// A case of the fuzzer's.
+    Acts(Vec<Act>),
+}
+
+impl LastCase {
+    /// The last of what was told before it was done.
+    fn of(steps: &[String]) -> Option<Self> {
+        steps.iter().rev().find_map(|text| {
+            let steps = text.strip_prefix("case ").map(serde_json::from_str);
+            if let Some(Ok(steps)) = steps {
+                return Some(Self::Steps(steps));
+            }
+            serde_json::from_str(text.strip_prefix("fuzz-case ")?).ok().map(Self::Acts)
+        })
+    }
+}
+
 /// How a round ended.
 #[derive(Debug, Default)]
 pub(crate) struct RoundEnd {
@@ -38,8 +61,10 @@ pub(crate) struct RoundEnd {
     pub(crate) infrastructure: Option<String>,
     /// Title of the splat, where the kernel printed one or was lost.
     pub(crate) crash: Option<String>,
-    /// Steps that were being done last.
-    pub(crate) last_steps: Vec<Step>,
+    /// What was being done last.
+    pub(crate) last: Option<LastCase>,
+    /// Cases that showed something new, with their scenario.
+    pub(crate) cases: Vec<(String, Vec<Act>)>,
     /// What the guest had shrunk itself.
     pub(crate) reproducers: Vec<Reproducer>,
     /// Verdicts and summaries, one line each.
@@ -114,6 +139,11 @@ fn end_of(done: &Done, seed: u64) -> Result<RoundEnd, Error> {
     for (kernel, scenario) in report.scenarios() {
         end.told.push(format!("{}: {:?}: {}", scenario.id, scenario.verdict, scenario.message));
         for evidence in &scenario.evidence {
+            if evidence.name.starts_with("corpus-") {
+                let case = serde_json::from_str(&evidence.text).ok();
+                end.cases.extend(case.map(|case| (scenario.id.clone(), case)));
+                continue;
+            }
             let parsed = serde_json::from_str::<Reproducer>(&evidence.text);
             if let (true, Ok(found)) = (evidence.name.starts_with("reproducer"), parsed) {
                 let release = kernel.kernel.release.clone().unwrap_or_default();
@@ -129,8 +159,7 @@ fn end_of(done: &Done, seed: u64) -> Result<RoundEnd, Error> {
     let path = done.folder.join("events.jsonl");
     let text = std::fs::read_to_string(&path).map_err(Error::infrastructure)?;
     end.steps = text.lines().filter_map(step_text).collect();
-    let case = end.steps.iter().rev().find_map(|text| text.strip_prefix("case "));
-    end.last_steps = case.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    end.last = LastCase::of(&end.steps);
     Ok(end)
 }
 
@@ -177,6 +206,17 @@ fn title(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_case_is_of_either_sort() {
+        let told = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| (*text).to_owned()).collect()
+        };
+        let acts = told(&["case []", "fuzz-case [{\"do\":\"serve\"}]", "replay 1, failed 0"]);
+        assert_eq!(LastCase::of(&acts), Some(LastCase::Acts(vec![Act::Serve])));
+        let steps = told(&["fuzz-case []", "case []"]);
+        assert_eq!(LastCase::of(&steps), Some(LastCase::Steps(Vec::new())));
+    }
 
     #[test]
     fn titles_of_the_same_crash_are_the_same() {

@@ -3,25 +3,27 @@
 
 use std::time::Instant;
 
-use scenarios::model::{Input, Shrinker, Step};
+use scenarios::fuzz::Act;
+use scenarios::model::{Input, Shrinkable, Shrinker, Step};
 
-use super::{Bench, REPLAY};
+use super::{Bench, REPLAY, REPLAY_ACTS};
 use crate::error::Error;
 use crate::interrupt;
 
 /// Machines spent on one crash.
 const MACHINES_MAX: u32 = 40;
 
-/// The shortest form of `steps` that still crashes `kernel` as `title` says, until `deadline`; none where the steps alone do
+/// The shortest form of `steps`, done again as `again` says, that still crashes `kernel` as `title` says, until `deadline`; none where the steps alone do
 /// not crash it again.
-pub(crate) fn shrink_crash(
+pub(crate) fn shrink_crash<S: Shrinkable>(
     bench: &mut Bench<'_>,
     kernel: &str,
-    steps: Vec<Step>,
+    steps: Vec<S>,
+    again: fn(Vec<S>) -> (&'static str, Input),
     title: &str,
     deadline: Instant,
-) -> Result<Option<Vec<Step>>, Error> {
-    if !crashes(bench, kernel, &steps, title)? {
+) -> Result<Option<Vec<S>>, Error> {
+    if !crashes(bench, kernel, again(steps.clone()), title)? {
         return Ok(None);
     }
     let mut shrinker = Shrinker::new(steps);
@@ -30,7 +32,7 @@ pub(crate) fn shrink_crash(
             break;
         }
         let Some(candidate) = shrinker.candidate() else { break };
-        let crashed = crashes(bench, kernel, &candidate, title)?;
+        let crashed = crashes(bench, kernel, again(candidate.clone()), title)?;
         shrinker.verdict(crashed.then_some(candidate));
         bench.progress.line(&format!(
             "machine {} of at most {MACHINES_MAX}: {} steps crash it",
@@ -41,13 +43,22 @@ pub(crate) fn shrink_crash(
     Ok(Some(shrinker.best().to_vec()))
 }
 
+/// How a sequence of the model's is done again.
+pub(crate) fn steps_again(steps: Vec<Step>) -> (&'static str, Input) {
+    (REPLAY, Input { steps, ..Input::default() })
+}
+
+/// How a case of the fuzzer's is done again; several times, for much of it is a matter of time.
+pub(crate) fn acts_again(acts: Vec<Act>) -> (&'static str, Input) {
+    (REPLAY_ACTS, Input { acts, times: 20, ..Input::default() })
+}
+
 fn crashes(
     bench: &mut Bench<'_>,
     kernel: &str,
-    steps: &[Step],
+    (scenario, input): (&'static str, Input),
     title: &str,
 ) -> Result<bool, Error> {
-    let input = Input { steps: steps.to_vec(), ..Input::default() };
-    let end = bench.round(kernel, &[REPLAY], 1, &input)?;
+    let end = bench.round(kernel, &[scenario], 1, &input)?;
     Ok(end.crash.as_deref() == Some(title))
 }

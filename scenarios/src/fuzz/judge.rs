@@ -1,0 +1,203 @@
+//! Follows a case and compares each answer with what may be answered: once, in time, and nothing but what is allowed.
+
+use std::collections::BTreeMap;
+
+use ublk::uapi::{CtrlOp, Features};
+
+use super::act::{Act, Racing, Stage};
+use super::allowed::{self, Allowed, Around, CHAINS};
+use super::hand::{Answer, Reply};
+use super::rings;
+use super::shot::{Base, Change, Dev, Shot, control_op};
+use crate::context::errno;
+
+/// Expected and observed.
+pub(super) type Trouble = (String, String);
+
+/// A shot that was sent.
+#[derive(Clone, Debug)]
+struct Sent {
+    told: String,
+    allowed: Allowed,
+    answered: bool,
+    /// It has to be answered while its act is done.
+    must: bool,
+    /// While it is not, others may have to wait.
+    blocks: bool,
+}
+
+/// What is known of a case so far.
+#[derive(Debug)]
+pub(super) struct Judge {
+    offered: Features,
+    features: Features,
+    /// None where a shot may have changed it; none inside where there is no device.
+    stage: Option<Option<Stage>>,
+    sent: BTreeMap<(u16, u16), Sent>,
+    /// Takes a refused opcode for one that is done: to see that it is found.
+    plant: bool,
+    /// Pairs of command and answer that were seen.
+    pub(super) seen: Vec<String>,
+}
+
+impl Judge {
+    pub(super) fn new(offered: Features, plant: bool) -> Self {
+        let (sent, seen) = (BTreeMap::new(), Vec::new());
+        Self { offered, features: Features::empty(), stage: Some(None), sent, plant, seen }
+    }
+
+    /// Prepares for an act; of each of its shots whether it has to be answered.
+    pub(super) fn expect(&mut self, number: u16, act: &Act) -> Vec<bool> {
+        match act {
+            Act::Device { features, stage, .. } => {
+                self.features = Features::from_bits(*features);
+                self.stage = Some(Some(*stage));
+                Vec::new()
+            }
+            Act::Shots { ring, shots, races } => self.expect_shots(number, *ring, shots, races),
+            _ => Vec::new(),
+        }
+    }
+
+    fn expect_shots(
+        &mut self,
+        number: u16,
+        ring: u8,
+        shots: &[Shot],
+        races: &[(u8, Racing)],
+    ) -> Vec<bool> {
+        let blocked = self.sent.values().any(|sent| sent.blocks && !sent.answered);
+        let changing: Vec<bool> = shots.iter().map(changes_state).collect();
+        let count = changing.iter().filter(|changing| **changing).count();
+        let racing = races.iter().any(|(_, what)| !matches!(what, Racing::Len));
+        let mut chained = false;
+        let mut must = Vec::new();
+        for (index, shot) in shots.iter().enumerate() {
+            let others = count - usize::from(changing[index]);
+            let own: Vec<Racing> = races
+                .iter()
+                .filter(|(at, _)| usize::from(*at) == index)
+                .map(|(_, what)| *what)
+                .collect();
+            chained |= shot.flags() & CHAINS != 0;
+            let around = Around {
+                stage: self.stage.filter(|_| others == 0 && !(racing && own.is_empty())),
+                features: self.features,
+                offered: self.offered,
+                ring: rings::of(ring),
+                races: &own,
+                chained,
+                blocked: blocked || others > 0 && matches!(shot.base, Base::Control(_)),
+            };
+            let mut allowed = allowed::to(shot, &around);
+            if self.plant && shot.has(|change| matches!(change, Change::Pad(1..))) {
+                allowed = Allowed::done();
+            }
+            let waits = matches!(shot.base, Base::Control(_)) && allowed.silence;
+            must.push(!allowed.silence);
+            let sent = Sent {
+                told: shot.to_string(),
+                must: !allowed.silence,
+                allowed,
+                answered: false,
+                blocks: waits,
+            };
+            self.sent.insert((number, u16::try_from(index).unwrap_or(u16::MAX)), sent);
+        }
+        if count > 0 || racing {
+            self.stage = None;
+        }
+        must
+    }
+
+    /// Compares what was said of an act.
+    pub(super) fn hear(&mut self, number: u16, reply: &Reply) -> Result<(), Trouble> {
+        match reply {
+            Reply::Answers { sent, answers } => {
+                for (index, was_sent) in sent.iter().enumerate() {
+                    if !was_sent {
+                        let place = (number, u16::try_from(index).unwrap_or(u16::MAX));
+                        self.sent.remove(&place);
+                    }
+                }
+                for answer in answers {
+                    self.answered(answer)?;
+                }
+                self.missing(number)
+            }
+            Reply::Left { .. } => {
+                self.sent.retain(|(act, _), _| *act != number);
+                Ok(())
+            }
+            Reply::Trouble { message } => Err(("what is right succeeds".into(), message.clone())),
+            Reply::Device { .. } | Reply::Result { .. } => Ok(()),
+        }
+    }
+
+    fn answered(&mut self, answer: &Answer) -> Result<(), Trouble> {
+        let (act, shot) = (answer.act + 1, answer.shot + 1);
+        let Some(sent) = self.sent.get_mut(&(answer.act, answer.shot)) else {
+            let observed = format!("{} for shot {shot} of act {act}", errno(answer.res));
+            return Err(("no answer to what was not sent".into(), observed));
+        };
+        if sent.answered {
+            let observed = format!("and then {} once more", errno(answer.res));
+            return Err((format!("{}: one answer", sent.told), observed));
+        }
+        sent.answered = !answer.more;
+        self.seen.push(format!("{}: {}", kinds_only(&sent.told), answer.res.min(1)));
+        if sent.allowed.takes(i64::from(answer.res)) {
+            return Ok(());
+        }
+        let expected = format!("{}: {}", sent.told, sent.allowed.to_text());
+        Err((expected, format!("{} to shot {shot} of act {act}", errno(answer.res))))
+    }
+
+    /// Whether all answers of an act have come that must.
+    fn missing(&self, number: u16) -> Result<(), Trouble> {
+        let shots = self.sent.iter().filter(|((act, _), _)| *act == number);
+        let Some((_, sent)) = shots.into_iter().find(|(_, sent)| sent.must && !sent.answered)
+        else {
+            return Ok(());
+        };
+        Err((format!("{}: {}", sent.told, sent.allowed.to_text()), "no answer".into()))
+    }
+
+    /// Features and stage of the device, where they are known.
+    pub(super) fn stage(&self) -> Option<Option<Stage>> {
+        self.stage
+    }
+
+    pub(super) fn features(&self) -> Features {
+        self.features
+    }
+}
+
+/// Numbers are not what makes a case new.
+fn kinds_only(told: &str) -> String {
+    told.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+/// Whether it may change what its device is.
+fn changes_state(shot: &Shot) -> bool {
+    let other_opcode = shot.has(|change| matches!(change, Change::CmdOp(1..) | Change::Slot(_)));
+    match shot.base {
+        Base::Control(nr) => {
+            let reads = [
+                CtrlOp::GetDevInfo,
+                CtrlOp::GetDevInfo2,
+                CtrlOp::GetFeatures,
+                CtrlOp::GetQueueAffinity,
+                CtrlOp::GetParams,
+                CtrlOp::AddDev,
+            ];
+            let elsewhere = shot.has(|change| {
+                matches!(change, Change::Dev(Dev::Nobodys | Dev::TooLarge | Dev::Bystanders))
+            });
+            let reads = control_op(nr).is_some_and(|op| reads.contains(&op)) || elsewhere;
+            !reads || other_opcode
+        }
+        Base::Io(_) => true,
+        Base::Other(_) => false,
+    }
+}
