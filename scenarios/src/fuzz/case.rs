@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use ublk::ctrl::{Command, CtrlError, Pending};
+use ublk::raw::CharFile;
+
 use serde::{Deserialize, Serialize};
 
 use super::act::{Act, numbered};
@@ -46,6 +49,8 @@ struct Course<'a> {
     judge: Judge,
     clients: Vec<Client>,
     device: Option<u32>,
+    /// A DEL_DEV that waits for the last holder.
+    deletion: Option<Pending>,
     /// The next act is the hand's last.
     kill_after: Option<Duration>,
     dead: bool,
@@ -54,10 +59,17 @@ struct Course<'a> {
 /// Does `acts`.
 pub(super) fn run(lab: &mut Lab, acts: &[Act]) -> Result<Outcome, Stop> {
     let hand = lab.spares.take(lab.patience * 4)?;
-    let judge = Judge::new(lab.offered, lab.plant);
-    let (device, kill_after) = (None, None);
-    let mut course =
-        Course { lab, hand, judge, clients: Vec::new(), device, kill_after, dead: false };
+    let judge = Judge::new(lab.kernel, lab.offered, lab.plant);
+    let mut course = Course {
+        lab,
+        hand,
+        judge,
+        clients: Vec::new(),
+        device: None,
+        deletion: None,
+        kill_after: None,
+        dead: false,
+    };
     let mut done = Vec::new();
     let mut trouble = None;
     for (number, act) in acts.iter().enumerate() {
@@ -75,10 +87,10 @@ pub(super) fn run(lab: &mut Lab, acts: &[Act]) -> Result<Outcome, Stop> {
     if course.kill_after.is_some() {
         course.hand.kill();
     }
-    let Course { lab, hand, judge, clients, .. } = course;
+    let Course { lab, hand, judge, clients, deletion, .. } = course;
     lab.cases += 1;
     lab.acts += done.len() as u64;
-    let end = lab.end(hand, clients);
+    let end = lab.end(hand, clients, deletion);
     let trouble = trouble.or(end.err());
     let failure = trouble.map(|(expected, observed)| Failure { acts: done, expected, observed });
     Ok(Outcome { failure, seen: judge.seen })
@@ -97,12 +109,15 @@ impl Course<'_> {
                 }
                 return Ok(Ok(()));
             }
+            Act::Probe => return Ok(self.probe()),
+            Act::Delete => return self.delete(),
             _ => {}
         }
         let must = self.judge.expect(number, act);
         let order = Order {
             act: number,
             what: act.clone(),
+            free: !self.judge.holding.is_busy() && !self.judge.holding.deleted,
             must,
             patience_ms: u64::try_from(self.lab.patience.as_millis()).unwrap_or(u64::MAX),
             bystander: self.lab.bystander(),
@@ -117,13 +132,51 @@ impl Course<'_> {
         let heard = if taken { self.hand.hear(self.lab.patience * 3)? } else { Heard::Gone };
         Ok(match heard {
             Heard::Reply(reply) => {
-                if let Reply::Device { id } = reply {
+                if let Reply::Device { id, .. } = reply {
                     self.device = Some(id);
                 }
-                self.judge.hear(number, &reply)
+                self.judge.hear(number, act, &reply)
             }
             Heard::Nothing => Err((format!("{act}: it returns"), "it does not".into())),
             Heard::Gone => Err((format!("{act}: the process lives"), "it is gone".into())),
         })
+    }
+
+    /// Opens the char device, and closes it again.
+    fn probe(&mut self) -> Result<(), Trouble> {
+        let Some(id) = self.device else { return Ok(()) };
+        let allowed = self.judge.holding.opening();
+        // Whoever held it last is let go in the background.
+        let time = if allowed.done { self.lab.patience } else { Duration::ZERO };
+        let result = match CharFile::open_within(id, time) {
+            Ok(_) => 0,
+            Err(error) => -error.raw_os_error().unwrap_or(i32::MAX),
+        };
+        if allowed.takes(i64::from(result)) {
+            return Ok(());
+        }
+        let expected = format!("{}: {}", Act::Probe, allowed.to_text());
+        Err((expected, crate::context::errno(result)))
+    }
+
+    /// Sends DEL_DEV, which is answered when nobody holds the device.
+    fn delete(&mut self) -> Result<Result<(), Trouble>, Stop> {
+        let Some(id) = self.device.filter(|_| self.deletion.is_none()) else { return Ok(Ok(())) };
+        let pending = self.lab.control.submit(Command::DelDev { dev_id: id })?;
+        let busy = self.judge.holding.is_busy();
+        self.judge.holding.deleted = true;
+        let time = if busy { Duration::from_millis(15) } else { self.lab.patience };
+        let answer = self.lab.control.wait(&pending, time);
+        match (busy, answer) {
+            (true, Err(CtrlError::Timeout { .. })) => {
+                self.deletion = Some(pending);
+                Ok(Ok(()))
+            }
+            (false, Ok(_)) => Ok(Ok(())),
+            (_, answer) => {
+                let wanted = if busy { "it waits for the last holder" } else { "done" };
+                Ok(Err((format!("{}: {wanted}", Act::Delete), format!("{answer:?}"))))
+            }
+        }
     }
 }

@@ -7,9 +7,12 @@ use ublk::uapi::{CtrlOp, Features};
 use super::act::{Act, Racing, Stage};
 use super::allowed::{self, Allowed, Around, CHAINS};
 use super::hand::{Answer, Reply};
+use super::holding::Holding;
+use super::maps::{Geometry, Maps};
 use super::rings;
 use super::shot::{Base, Change, Dev, Shot, control_op};
 use crate::context::errno;
+use crate::kernel::KernelRelease;
 
 /// Expected and observed.
 pub(super) type Trouble = (String, String);
@@ -29,7 +32,12 @@ struct Sent {
 /// What is known of a case so far.
 #[derive(Debug)]
 pub(super) struct Judge {
+    kernel: KernelRelease,
     offered: Features,
+    /// Where the device was brought.
+    brought: Option<Stage>,
+    pub(super) holding: Holding,
+    maps: Option<Maps>,
     features: Features,
     /// None where a shot may have changed it; none inside where there is no device.
     stage: Option<Option<Stage>>,
@@ -41,9 +49,19 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(offered: Features, plant: bool) -> Self {
-        let (sent, seen) = (BTreeMap::new(), Vec::new());
-        Self { offered, features: Features::empty(), stage: Some(None), sent, plant, seen }
+    pub(super) fn new(kernel: KernelRelease, offered: Features, plant: bool) -> Self {
+        Self {
+            kernel,
+            offered,
+            brought: None,
+            holding: Holding::default(),
+            maps: None,
+            features: Features::empty(),
+            stage: Some(None),
+            sent: BTreeMap::new(),
+            plant,
+            seen: Vec::new(),
+        }
     }
 
     /// Prepares for an act; of each of its shots whether it has to be answered.
@@ -52,6 +70,8 @@ impl Judge {
             Act::Device { features, stage, .. } => {
                 self.features = Features::from_bits(*features);
                 self.stage = Some(Some(*stage));
+                self.brought = Some(*stage);
+                self.holding = Holding::new(*stage >= Stage::Opened);
                 Vec::new()
             }
             Act::Shots { ring, shots, races } => self.expect_shots(number, *ring, shots, races),
@@ -111,7 +131,7 @@ impl Judge {
     }
 
     /// Compares what was said of an act.
-    pub(super) fn hear(&mut self, number: u16, reply: &Reply) -> Result<(), Trouble> {
+    pub(super) fn hear(&mut self, number: u16, act: &Act, reply: &Reply) -> Result<(), Trouble> {
         match reply {
             Reply::Answers { sent, answers } => {
                 for (index, was_sent) in sent.iter().enumerate() {
@@ -130,8 +150,46 @@ impl Judge {
                 Ok(())
             }
             Reply::Trouble { message } => Err(("what is right succeeds".into(), message.clone())),
-            Reply::Device { .. } | Reply::Result { .. } => Ok(()),
+            Reply::Device { queues, depth, desc_bytes, .. } => {
+                let geometry = self.brought.map(|stage| Geometry {
+                    queues: *queues,
+                    depth: *depth,
+                    desc_bytes: *desc_bytes,
+                    features: self.features,
+                    stage,
+                });
+                self.maps = geometry.map(|of| Maps::new(self.kernel, self.offered, of));
+                Ok(())
+            }
+            Reply::Result { result } => self.result(act, *result),
         }
+    }
+
+    /// Compares the result of an act that is about memory or holders.
+    fn result(&mut self, act: &Act, result: i64) -> Result<(), Trouble> {
+        let of_maps = self.maps.as_ref().and_then(|maps| maps.expect(act));
+        let allowed = of_maps.or_else(|| self.holding.expect(act));
+        let told = kinds_only(&act.to_string());
+        self.seen.push(format!("{told}: {}", result.min(1)));
+        if let Act::Storm { .. } = act
+            && self.holding.is_busy()
+            && result > 0
+        {
+            let observed = format!("{result} times it could be opened");
+            return Err((format!("{act}: it is busy"), observed));
+        }
+        let Some(allowed) = allowed else { return Ok(()) };
+        if !allowed.takes(result) {
+            let shown = i32::try_from(result).map_or_else(|_| result.to_string(), errno);
+            return Err((format!("{act}: {}", allowed.to_text()), shown));
+        }
+        if result >= 0 {
+            self.holding.done(act);
+            if let Some(maps) = &mut self.maps {
+                maps.done(act);
+            }
+        }
+        Ok(())
     }
 
     fn answered(&mut self, answer: &Answer) -> Result<(), Trouble> {
@@ -161,15 +219,6 @@ impl Judge {
             return Ok(());
         };
         Err((format!("{}: {}", sent.told, sent.allowed.to_text()), "no answer".into()))
-    }
-
-    /// Features and stage of the device, where they are known.
-    pub(super) fn stage(&self) -> Option<Option<Stage>> {
-        self.stage
-    }
-
-    pub(super) fn features(&self) -> Features {
-        self.features
     }
 }
 

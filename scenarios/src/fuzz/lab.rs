@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use ublk::ctrl::{Command, Control, CtrlError, Reply};
+use ublk::ctrl::{Command, Control, CtrlError, Pending, Reply};
 use ublk::uapi::Features;
 
 use super::hand::CLIENT_SECTOR;
@@ -14,6 +14,7 @@ use super::judge::Trouble;
 use super::process::{HandProcess, Spares};
 use crate::block::{AlignedBuffer, BlockDevice, all_nodes, nodes, wait_until};
 use crate::context::{Context, During, Stop, errno};
+use crate::kernel::KernelRelease;
 use crate::model::module_references;
 use crate::process::ServerProcess;
 use crate::signature::{fill, first_difference};
@@ -38,6 +39,7 @@ pub(super) struct Lab {
     references: Option<i64>,
     log: Log,
     _hurry: Hurry,
+    pub(super) kernel: KernelRelease,
     pub(super) offered: Features,
     /// How long an answer that must come is waited for.
     pub(super) patience: Duration,
@@ -64,6 +66,7 @@ impl Lab {
             references,
             log: Log::open()?,
             _hurry: hurry,
+            kernel: context.kernel,
             offered,
             patience,
             plant: false,
@@ -108,10 +111,22 @@ impl Lab {
     }
 
     /// Ends a case: everybody leaves, every device goes, and nothing is left.
-    pub(super) fn end(&mut self, hand: HandProcess, clients: Vec<Client>) -> Result<(), Trouble> {
+    pub(super) fn end(
+        &mut self,
+        hand: HandProcess,
+        clients: Vec<Client>,
+        deletion: Option<Pending>,
+    ) -> Result<(), Trouble> {
         let patience = self.patience;
         if !hand.end(patience * 2) {
             return Err(("a process that was killed ends".into(), "it stays".into()));
+        }
+        if let Some(pending) = deletion {
+            let answer = self.control.wait(&pending, patience);
+            if answer.is_err() {
+                let expected = "DEL_DEV ends with the last holder, and the device can be deleted";
+                return Err((expected.into(), format!("{answer:?}")));
+            }
         }
         self.sweep()?;
         for client in clients {

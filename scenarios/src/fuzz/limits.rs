@@ -77,6 +77,11 @@ fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
         Act::Hold { how: Hold::Slot } if !kernel.at_least(6, 16) => {
             Some("6.12 takes a second to close a ring")
         }
+        Act::Release { which: 0 }
+            if !kernel.at_least(7, 0) && case.stage >= Some(Stage::Fetched) =>
+        {
+            Some("6.12 takes a second to close a server's ring")
+        }
         _ => None,
     }
 }

@@ -10,9 +10,11 @@ mod case;
 mod course;
 mod generate;
 mod hand;
+mod holding;
 mod judge;
 mod lab;
 mod limits;
+mod maps;
 mod process;
 mod rings;
 mod seeds;
@@ -25,7 +27,7 @@ use crate::scenario::Scenario;
 
 pub use act::{Act, Hold, Racing, Stage, numbered};
 pub use case::Failure;
-pub use hand::main as hand_main;
+pub use hand::{holder_main, main as hand_main};
 pub use limits::strip;
 pub use shot::{Base, Change, Dev, Other, Place, Shot, To};
 

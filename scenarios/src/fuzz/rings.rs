@@ -83,10 +83,6 @@ impl Kind {
         self.flags & SQE_MIXED != 0
     }
 
-    pub(super) fn is_polled(self) -> bool {
-        self.flags & (IOPOLL | SQPOLL) != 0
-    }
-
     pub(super) fn is_iopoll(self) -> bool {
         self.flags & IOPOLL != 0
     }

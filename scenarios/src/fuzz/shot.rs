@@ -217,13 +217,13 @@ impl Shot {
 
 /// The control command with that number.
 #[must_use]
-pub fn control_op(nr: u8) -> Option<CtrlOp> {
+pub(super) fn control_op(nr: u8) -> Option<CtrlOp> {
     CtrlOp::ALL.iter().copied().find(|op| op.nr() == nr)
 }
 
 /// The I/O command with that number.
 #[must_use]
-pub fn io_op(nr: u8) -> Option<IoCmdOp> {
+pub(super) fn io_op(nr: u8) -> Option<IoCmdOp> {
     IoCmdOp::ALL.iter().copied().find(|op| op.nr() == nr)
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ctrl::{CONTROL_PATH, OpenError, char_path};
+use crate::sys::char_mapping::{CharMapping, Protection};
 use crate::sys::desc::DescArea;
 
 /// How often a node that is not there yet is looked for.
@@ -87,6 +88,20 @@ impl CharFile {
     /// See [`DescArea::map_at`].
     pub fn map_at(&self, offset: u64, len_bytes: usize, writable: bool) -> io::Result<DescArea> {
         DescArea::map_at(self.as_fd(), offset, len_bytes, writable)
+    }
+
+    /// Maps any range with any protection.
+    ///
+    /// # Errors
+    /// What mmap says; `InvalidInput` for more than 1 GiB.
+    pub fn map_any(
+        &self,
+        offset: u64,
+        len_bytes: usize,
+        protection: Protection,
+        private: bool,
+    ) -> io::Result<CharMapping> {
+        CharMapping::new(self.as_fd(), offset, len_bytes, protection, private)
     }
 
     /// The file, for pread and pwrite in user-copy mode.

@@ -16,8 +16,10 @@ pub use wild::AnyFile;
 
 pub use crate::sys::addr::{Addr, SqeAddr};
 pub use crate::sys::arena::Arena;
+pub use crate::sys::char_mapping::{CharMapping, Protection};
 pub use crate::sys::desc::DescArea;
 pub use crate::sys::elements::{BatchElement, ElementBuffer};
+pub use crate::sys::forked::Forked;
 pub use crate::sys::harmless::Ordinary;
 pub use crate::sys::metadata_attr::{MetadataAttr, MetadataChecks};
 pub use crate::sys::raw_ring::{Completion, RingShape};

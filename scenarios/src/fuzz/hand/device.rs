@@ -125,6 +125,16 @@ impl Own {
         Ok(())
     }
 
+    /// Lets the device go: ring, mappings, file.
+    pub(super) fn leave(&mut self) {
+        if let Ok(ring) = RawRing::new(RingShape::default()) {
+            self.ring = ring;
+        }
+        self.areas.clear();
+        self.file = None;
+        self.kept.clear();
+    }
+
     /// Queues an I/O command of the server's.
     fn send(&mut self, op: IoCmdOp, queue: u16, tag: u16, result: i32) -> Result<(), Problem> {
         let Some(file) = &self.file else { return Ok(()) };

@@ -21,6 +21,7 @@ use self::shots::Guns;
 use super::act::Act;
 
 pub(super) use self::device::CLIENT_SECTOR;
+pub use self::holders::main as holder_main;
 
 /// What it is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub(super) struct Order {
     pub(super) act: u16,
     /// The act.
     pub(super) what: Act,
+    /// Nobody has the char device open, as far as is known.
+    pub(super) free: bool,
     /// Of each shot whether it has to be answered.
     pub(super) must: Vec<bool>,
     /// How long an answer that must come is waited for, in milliseconds.
@@ -55,7 +58,7 @@ pub(super) struct Answer {
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub(super) enum Reply {
     /// A device is there.
-    Device { id: u32 },
+    Device { id: u32, queues: u16, depth: u16, desc_bytes: u16 },
     /// Completions that have come, of this act and of earlier ones; `sent` tells which shots the kernel was given.
     Answers { sent: Vec<bool>, answers: Vec<Answer> },
     /// 0 or a negative errno, or a number of bytes.
@@ -108,9 +111,14 @@ impl Hand {
         match &order.what {
             Act::Device { features, queues, depth, stage } => {
                 let own = Own::make(*features, *queues, *depth, *stage, patience)?;
-                let id = own.id;
+                let (id, info) = (own.id, own.info);
                 self.own = Some(own);
-                return Ok(Reply::Device { id });
+                return Ok(Reply::Device {
+                    id,
+                    queues: info.nr_hw_queues,
+                    depth: info.queue_depth,
+                    desc_bytes: info.io_desc_stride_bytes(),
+                });
             }
             Act::Shots { ring, shots, races } => {
                 return self.guns.fire(self.own.as_mut(), order, *ring, shots, races);
@@ -121,7 +129,7 @@ impl Hand {
         if let Some(reply) = self.maps.obey(own, &order.what)? {
             return Ok(reply);
         }
-        if let Some(reply) = self.holders.obey(own, &order.what)? {
+        if let Some(reply) = self.holders.obey(own, &order.what, order.free, patience)? {
             return Ok(reply);
         }
         match &order.what {
