@@ -59,6 +59,8 @@ pub enum Act {
     Io { write: bool, block: u8 },
     /// The server answers the requests it has; those of a client it keeps until then.
     Serve,
+    /// Nothing is done for 20 ms, so that what a client has sent arrives.
+    Pause,
     /// SIGKILL, so long after the next act was begun.
     Kill { after_us: u16 },
     /// A part of the char device is mapped: bits of `prot` as PROT_*.
@@ -188,6 +190,7 @@ impl fmt::Display for Act {
                 write!(out, "a client {verb} block {block}")
             }
             Self::Serve => out.write_str("the server answers the requests it has"),
+            Self::Pause => out.write_str("20 ms go by"),
             Self::Kill { after_us } => {
                 write!(out, "SIGKILL {after_us} us after the next act was begun")
             }

@@ -77,6 +77,8 @@ impl Allowed {
 pub(super) struct Around<'a> {
     /// Where the device is; none where a shot before may have changed that, and `Some(None)` where there is no device.
     pub(super) stage: Option<Option<Stage>>,
+    /// Its char device is open, so that there is something to send to.
+    pub(super) open: bool,
     pub(super) features: Features,
     pub(super) offered: Features,
     pub(super) ring: Kind,
@@ -128,7 +130,8 @@ fn early(shot: &Shot, around: &Around<'_>) -> BTreeSet<i32> {
     if flags & NO_FLAG != 0 || shot.has(|c| matches!(c, Change::Personality(1..))) {
         errnos.insert(EINVAL);
     }
-    if flags & BUFFER_SELECT != 0 && command {
+    let multishot = shot.has(|c| matches!(c, Change::CmdFlags(2)));
+    if flags & BUFFER_SELECT != 0 && command && !multishot {
         errnos.extend([EINVAL, EOPNOTSUPP]);
     }
     if !command {
@@ -137,7 +140,9 @@ fn early(shot: &Shot, around: &Around<'_>) -> BTreeSet<i32> {
     if shot.has(|c| matches!(c, Change::Ioprio(1..) | Change::Pad(1..))) {
         errnos.insert(EINVAL);
     }
-    let multishot_or_none = |flags: u32| flags & !1 != 0;
+    // A multishot command takes buffers of a group: either both or none.
+    let takes_buffers = flags & BUFFER_SELECT != 0;
+    let multishot_or_none = |flags: u32| flags & !1 != 0 && !(takes_buffers && flags == 2);
     if shot.has(|c| matches!(c, Change::CmdFlags(flags) if multishot_or_none(*flags))) {
         errnos.insert(EINVAL);
     }
@@ -181,12 +186,19 @@ fn late(shot: &Shot, around: &Around<'_>) -> Allowed {
         return anything().or(&[EBADF]).or_silence();
     }
     let allowed = match (shot.base, shot.to()) {
+        (Base::Other(other), To::Char) if !around.open => ordinary(other, To::Decoy, around),
         (Base::Other(other), to) => ordinary(other, to, around),
         (Base::Control(_), To::Char) => astray(shot.nr()),
         (Base::Io(_), To::Control) => Allowed::only(&[ENODEV, EOPNOTSUPP, EINVAL, EPERM]),
         (Base::Control(_), _) => control(shot, around),
         (Base::Io(_), _) => io(shot, around),
     };
+    let allowed = if shot.flags() & BUFFER_SELECT != 0 {
+        allowed.or(&[ENOBUFS, EINVAL, EOPNOTSUPP])
+    } else {
+        allowed
+    };
+    let allowed = if around.ring.is_iopoll() { allowed.or(&[EOPNOTSUPP]) } else { allowed };
     if shot.has(|c| matches!(c, Change::CmdFlags(1))) {
         return allowed.or(&[EFAULT, EINVAL]);
     }
@@ -349,6 +361,7 @@ fn of_change(op: CtrlOp, change: &Change) -> &'static [i32] {
             CtrlOp::AddDev => &[EINVAL, EPERM, EEXIST, ENOMEM, ENOSPC, EOPNOTSUPP, EACCES],
             CtrlOp::GetDevInfo2 => &[EINVAL, ENOENT, EPERM, EACCES, ENOTDIR, ENAMETOOLONG],
             CtrlOp::SetParams => &[EINVAL, EFAULT, EOPNOTSUPP],
+            CtrlOp::GetParams => &[EINVAL, EFAULT],
             CtrlOp::RegBuf => &[EINVAL, EFAULT, EEXIST, ENOMEM],
             _ => &[],
         },
@@ -388,7 +401,8 @@ fn astray(nr: Option<u8>) -> Allowed {
 
 /// Operations that are no commands.
 fn ordinary(other: Other, to: To, around: &Around<'_>) -> Allowed {
-    let refused = Allowed::only(&[EINVAL, EBADF, EOPNOTSUPP, EACCES, EFAULT, ESPIPE, EAGAIN]);
+    let refused =
+        Allowed::only(&[EINVAL, EBADF, EOPNOTSUPP, EACCES, EFAULT, ESPIPE, EAGAIN, EPERM]);
     let polled = around.ring.is_iopoll();
     match (other, to) {
         (Other::Nop, _) => Allowed::done_or(&[EINVAL]),
@@ -417,6 +431,7 @@ mod tests {
     fn around(stage: Option<Stage>) -> Around<'static> {
         Around {
             stage: Some(stage),
+            open: true,
             features: Features::empty(),
             offered: Features::all(),
             ring: rings::of(0),

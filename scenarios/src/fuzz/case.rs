@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::act::{Act, numbered};
 use super::hand::{Order, Reply};
 use super::judge::{Judge, Trouble};
-use super::lab::{Client, Lab};
+use super::lab::Lab;
 use super::process::{HandProcess, Heard};
 use crate::context::Stop;
 
@@ -47,7 +47,6 @@ struct Course<'a> {
     lab: &'a mut Lab,
     hand: HandProcess,
     judge: Judge,
-    clients: Vec<Client>,
     device: Option<u32>,
     /// A DEL_DEV that waits for the last holder.
     deletion: Option<Pending>,
@@ -60,16 +59,8 @@ struct Course<'a> {
 pub(super) fn run(lab: &mut Lab, acts: &[Act]) -> Result<Outcome, Stop> {
     let hand = lab.spares.take(lab.patience * 4)?;
     let judge = Judge::new(lab.kernel, lab.offered, lab.plant);
-    let mut course = Course {
-        lab,
-        hand,
-        judge,
-        clients: Vec::new(),
-        device: None,
-        deletion: None,
-        kill_after: None,
-        dead: false,
-    };
+    let mut course =
+        Course { lab, hand, judge, device: None, deletion: None, kill_after: None, dead: false };
     let mut done = Vec::new();
     let mut trouble = None;
     for (number, act) in acts.iter().enumerate() {
@@ -87,10 +78,10 @@ pub(super) fn run(lab: &mut Lab, acts: &[Act]) -> Result<Outcome, Stop> {
     if course.kill_after.is_some() {
         course.hand.kill();
     }
-    let Course { lab, hand, judge, clients, deletion, .. } = course;
+    let Course { lab, hand, judge, deletion, .. } = course;
     lab.cases += 1;
     lab.acts += done.len() as u64;
-    let end = lab.end(hand, clients, deletion);
+    let end = lab.end(hand, deletion);
     let trouble = trouble.or(end.err());
     let failure = trouble.map(|(expected, observed)| Failure { acts: done, expected, observed });
     Ok(Outcome { failure, seen: judge.seen })
@@ -105,7 +96,7 @@ impl Course<'_> {
             }
             Act::Io { write, block } => {
                 if let Some(id) = self.device {
-                    self.clients.push(self.lab.client(id, *write, *block));
+                    self.lab.clients.begin(id, *write, *block)?;
                 }
                 return Ok(Ok(()));
             }
@@ -161,7 +152,9 @@ impl Course<'_> {
 
     /// Sends DEL_DEV, which is answered when nobody holds the device.
     fn delete(&mut self) -> Result<Result<(), Trouble>, Stop> {
-        let Some(id) = self.device.filter(|_| self.deletion.is_none()) else { return Ok(Ok(())) };
+        let Some(id) = self.device.filter(|_| !self.judge.holding.deleted) else {
+            return Ok(Ok(()));
+        };
         let pending = self.lab.control.submit(Command::DelDev { dev_id: id })?;
         let busy = self.judge.holding.is_busy();
         self.judge.holding.deleted = true;

@@ -17,7 +17,7 @@ use crate::context::{Context, Stop};
 use crate::model::{Input, Reproducer, Shrinker};
 
 /// How long an answer is waited for that must come.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The same while shrinking, where most candidates that hang hang the same way.
 const SHRINK_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a failing case is made shorter.

@@ -41,6 +41,8 @@ pub(super) struct Judge {
     features: Features,
     /// None where a shot may have changed it; none inside where there is no device.
     stage: Option<Option<Stage>>,
+    /// A request may be with a command that cannot be answered: what waits for requests may wait.
+    lost: bool,
     sent: BTreeMap<(u16, u16), Sent>,
     /// Takes a refused opcode for one that is done: to see that it is found.
     plant: bool,
@@ -58,6 +60,7 @@ impl Judge {
             maps: None,
             features: Features::empty(),
             stage: Some(None),
+            lost: false,
             sent: BTreeMap::new(),
             plant,
             seen: Vec::new(),
@@ -86,7 +89,8 @@ impl Judge {
         shots: &[Shot],
         races: &[(u8, Racing)],
     ) -> Vec<bool> {
-        let blocked = self.sent.values().any(|sent| sent.blocks && !sent.answered);
+        let waiting = self.sent.values().any(|sent| sent.blocks && !sent.answered);
+        let blocked = waiting || self.lost;
         let changing: Vec<bool> = shots.iter().map(changes_state).collect();
         let count = changing.iter().filter(|changing| **changing).count();
         let racing = races.iter().any(|(_, what)| !matches!(what, Racing::Len));
@@ -102,6 +106,7 @@ impl Judge {
             chained |= shot.flags() & CHAINS != 0;
             let around = Around {
                 stage: self.stage.filter(|_| others == 0 && !(racing && own.is_empty())),
+                open: self.brought >= Some(Stage::Opened),
                 features: self.features,
                 offered: self.offered,
                 ring: rings::of(ring),
@@ -127,6 +132,12 @@ impl Judge {
         if count > 0 || racing {
             self.stage = None;
         }
+        let pages = Features::SUPPORT_ZERO_COPY | Features::AUTO_BUF_REG;
+        let loses = rings::of(ring).has_thread()
+            || racing
+            || !(self.features & pages).is_empty()
+            || shots.iter().any(|shot| !shot.changes.is_empty());
+        self.lost |= loses && shots.iter().any(|shot| matches!(shot.base, Base::Io(_)));
         must
     }
 

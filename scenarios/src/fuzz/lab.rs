@@ -2,38 +2,32 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 use ublk::ctrl::{Command, Control, CtrlError, Pending, Reply};
 use ublk::uapi::Features;
 
-use super::hand::CLIENT_SECTOR;
+use super::clients::Clients;
 use super::judge::Trouble;
 use super::process::{HandProcess, Spares};
 use crate::block::{AlignedBuffer, BlockDevice, all_nodes, nodes, wait_until};
-use crate::context::{Context, During, Stop, errno};
+use crate::context::{Context, During, Stop};
 use crate::kernel::KernelRelease;
 use crate::model::module_references;
 use crate::process::ServerProcess;
 use crate::signature::{fill, first_difference};
 
-/// Bytes of a client's request, and of the bystander's.
+/// Bytes of the bystander's requests.
 const BLOCK_BYTES: usize = 4096;
 /// Blocks of the bystander that are used, one after the other.
 const BYSTANDER_BLOCKS: u64 = 200;
-
-/// A client's request that goes on: what it was, and where its result will be.
-pub(super) struct Client {
-    told: String,
-    result: Receiver<i64>,
-}
 
 /// The place, and what it counts.
 pub(super) struct Lab {
     pub(super) control: Control,
     pub(super) spares: Spares,
+    pub(super) clients: Clients,
     bystander: ServerProcess,
     disk: BlockDevice,
     references: Option<i64>,
@@ -61,6 +55,7 @@ impl Lab {
         Ok(Self {
             control,
             spares: Spares::new(),
+            clients: Clients::start()?,
             bystander,
             disk,
             references,
@@ -85,36 +80,10 @@ impl Lab {
         self.bystander.stop(context)
     }
 
-    /// Starts a client's request.
-    pub(super) fn client(&self, id: u32, write: bool, block: u8) -> Client {
-        let (sender, result) = channel();
-        let path = nodes(id).1;
-        let verb = if write { "writes" } else { "reads" };
-        std::thread::spawn(move || {
-            let options = || {
-                let mut options = OpenOptions::new();
-                options.read(true).write(true).custom_flags(nix::libc::O_DIRECT);
-                options.open(&path)
-            };
-            let place = CLIENT_SECTOR * 512 + u64::from(block) * BLOCK_BYTES as u64;
-            let mut buffer = AlignedBuffer::zeroed(BLOCK_BYTES);
-            let done = options().and_then(|file| {
-                if write { file.write_at(&buffer, place) } else { file.read_at(&mut buffer, place) }
-            });
-            let number = match done {
-                Ok(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
-                Err(error) => -i64::from(error.raw_os_error().unwrap_or(0)),
-            };
-            let _ = sender.send(number);
-        });
-        Client { told: format!("a client {verb} block {block}"), result }
-    }
-
     /// Ends a case: everybody leaves, every device goes, and nothing is left.
     pub(super) fn end(
         &mut self,
         hand: HandProcess,
-        clients: Vec<Client>,
         deletion: Option<Pending>,
     ) -> Result<(), Trouble> {
         let patience = self.patience;
@@ -129,9 +98,7 @@ impl Lab {
             }
         }
         self.sweep()?;
-        for client in clients {
-            client.ends(patience)?;
-        }
+        self.clients.end(patience)?;
         if !wait_until(patience, || module_references() == self.references) {
             let (now, before) = (module_references(), self.references);
             let expected = format!("{before:?} references to the driver, as before the case");
@@ -212,30 +179,6 @@ impl Hurry {
 impl Drop for Hurry {
     fn drop(&mut self) {
         let _ = std::fs::write(Self::SWITCH, "0");
-    }
-}
-
-impl Client {
-    /// Its request has to end when nobody serves the device any more.
-    fn ends(self, patience: Duration) -> Result<(), Trouble> {
-        use nix::libc::{EINVAL, EIO, ENODEV, ENOENT, ENOSPC, ENXIO, EOPNOTSUPP, EREMOTEIO};
-        let errnos = [EIO, ENODEV, ENOENT, ENXIO, EINVAL, ENOSPC, EREMOTEIO, EOPNOTSUPP];
-        let begun = Instant::now();
-        match self.result.recv_timeout(patience) {
-            Ok(result) if result >= 0 => Ok(()),
-            Ok(result) => {
-                let number = i32::try_from(result).unwrap_or(i32::MIN);
-                if errnos.contains(&-number) {
-                    return Ok(());
-                }
-                let expected = format!("{}: done, or an error of a device that goes", self.told);
-                Err((expected, errno(number)))
-            }
-            Err(_) => {
-                let observed = format!("nothing for {:?}", begun.elapsed());
-                Err((format!("{}: it ends with its device", self.told), observed))
-            }
-        }
     }
 }
 

@@ -74,6 +74,9 @@ fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
             }
             None
         }
+        Act::Io { .. } if case.stops => Some(
+            "a server that dies while its own stop waits for its request stays: docs/kernel-findings/stop-by-a-server-that-dies.md",
+        ),
         Act::Hold { how: Hold::Slot } if !kernel.at_least(6, 16) => {
             Some("6.12 takes a second to close a ring")
         }

@@ -49,7 +49,9 @@ impl Maps {
             Act::Protect { prot } => self.mprotect(*prot),
             Act::Remap { len } => self.mremap(u64::from(*len)),
             Act::Trim { .. } | Act::Look => Allowed::done(),
-            Act::Pread { position, .. } | Act::Pwrite { position, .. } => self.copy(*position),
+            Act::Pread { position, len } | Act::Pwrite { position, len } => {
+                self.copy(*position, u64::from(*len))
+            }
             _ => return None,
         })
     }
@@ -109,9 +111,9 @@ impl Maps {
         }
     }
 
-    fn copy(&self, position: u64) -> Allowed {
+    fn copy(&self, position: u64, len: u64) -> Allowed {
         let Geometry { queues, features, stage, .. } = self.geometry;
-        if position > i64::MAX as u64 {
+        if position.saturating_add(len) > i64::MAX as u64 {
             return Allowed::only(&[EINVAL]);
         }
         if stage < Stage::Live {
@@ -167,12 +169,12 @@ mod tests {
     #[test]
     fn reads_are_refused_in_the_drivers_order() {
         let dead = maps(Features::USER_COPY, Stage::Fetched);
-        assert_eq!(dead.copy(BUFFERS_AT), Allowed::only(&[EACCES]));
+        assert_eq!(dead.copy(BUFFERS_AT, 512), Allowed::only(&[EACCES]));
         let live = maps(Features::empty(), Stage::Live);
-        assert_eq!(live.copy(BUFFERS_AT), Allowed::only(&[EACCES]));
-        assert_eq!(live.copy(0), Allowed::only(&[EINVAL]), "queue 4095");
-        assert_eq!(live.copy(BUFFERS_AT | INTEGRITY), Allowed::only(&[EINVAL]));
-        assert!(maps(Features::USER_COPY, Stage::Live).copy(BUFFERS_AT).done);
+        assert_eq!(live.copy(BUFFERS_AT, 512), Allowed::only(&[EACCES]));
+        assert_eq!(live.copy(0, 512), Allowed::only(&[EINVAL]), "queue 4095");
+        assert_eq!(live.copy(BUFFERS_AT | INTEGRITY, 512), Allowed::only(&[EINVAL]));
+        assert!(maps(Features::USER_COPY, Stage::Live).copy(BUFFERS_AT, 512).done);
     }
 
     #[test]

@@ -7,7 +7,9 @@
 mod act;
 mod allowed;
 mod case;
+mod clients;
 mod course;
+mod findings;
 mod generate;
 mod hand;
 mod holding;
@@ -27,6 +29,7 @@ use crate::scenario::Scenario;
 
 pub use act::{Act, Hold, Racing, Stage, numbered};
 pub use case::Failure;
+pub use clients::main as client_main;
 pub use hand::{holder_main, main as hand_main};
 pub use limits::strip;
 pub use shot::{Base, Change, Dev, Other, Place, Shot, To};
@@ -55,6 +58,15 @@ pub const SCENARIOS: &[Scenario] = &[
         covers: &["fuzz"],
         budget: BudgetClass::Long,
         run: |context| course::run(context, Theme::Holders, "fuzz/holders"),
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "fuzz/stop-by-a-server-that-dies",
+        title: "a server that has sent DEL_DEV for its own device, and is killed while a request is with it, goes",
+        covers: &["fuzz"],
+        budget: BudgetClass::Normal,
+        known_bug: findings::stop_bug,
+        run: findings::stop_by_a_server_that_dies,
         ..Scenario::DRIVER
     },
 ];

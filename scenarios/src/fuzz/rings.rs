@@ -83,6 +83,11 @@ impl Kind {
         self.flags & SQE_MIXED != 0
     }
 
+    /// Whether commands are those of a kernel's thread.
+    pub(super) fn has_thread(self) -> bool {
+        self.flags & SQPOLL != 0
+    }
+
     pub(super) fn is_iopoll(self) -> bool {
         self.flags & IOPOLL != 0
     }

@@ -40,7 +40,7 @@ pub enum To {
     Control,
     /// `/dev/ublkcN`, where it is open; the control node else.
     Char,
-    /// `/dev/ublkbN`, where it is there; a pipe else. Not for commands, which go to a pipe.
+    /// The bystander's `/dev/ublkbN`. Not for commands, which go to a pipe.
     Block,
     /// A pipe.
     Decoy,

@@ -14,22 +14,25 @@ impl Forked {
     /// # Errors
     /// What fork says.
     pub fn new() -> io::Result<Self> {
-        // SAFETY: the copy makes only two calls, both safe after a fork of a process with threads, and never returns.
+        let parent = std::process::id().cast_signed();
+        // SAFETY: the copy makes only a few calls, all of them safe after a fork of a process with threads, and never returns.
         let pid = unsafe { libc::fork() };
         match pid {
             -1 => Err(io::Error::last_os_error()),
-            0 => sleep_for_ever(),
+            0 => sleep_for_ever(parent),
             pid => Ok(Self { pid }),
         }
     }
 }
 
-fn sleep_for_ever() -> ! {
-    // SAFETY: neither call touches memory.
+fn sleep_for_ever(parent: libc::pid_t) -> ! {
+    // SAFETY: none of the calls touches memory.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
-        // The parent may have died before it was asked for; init collects the copy then, which must not stay.
-        libc::alarm(120);
+        // The parent may have died before that was asked for.
+        if libc::getppid() != parent {
+            libc::_exit(0);
+        }
         loop {
             libc::pause();
         }

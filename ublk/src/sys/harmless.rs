@@ -61,6 +61,9 @@ impl Ordinary {
     }
 }
 
+/// `IOSQE_FIXED_FILE`.
+const FIXED_FILE: u8 = 1;
+
 /// A descriptor that no process has: the limit of a process is below it.
 const NO_FILE: i32 = i32::MAX;
 
@@ -73,17 +76,31 @@ pub(crate) struct HarmlessSqe {
     elements: Elements,
     /// Whether all bytes of the payload are the caller's, the place of a control command's address among them.
     batch: bool,
+    /// The file is named by a slot of the ring's table.
+    slot: bool,
 }
 
 impl HarmlessSqe {
     /// All zeros, a NOP.
     pub(crate) fn zeroed() -> Self {
-        Self { bytes: SqeBytes::zeroed(), file: None, elements: Elements::None, batch: false }
+        Self {
+            bytes: SqeBytes::zeroed(),
+            file: None,
+            elements: Elements::None,
+            batch: false,
+            slot: false,
+        }
     }
 
     fn new(file: &Arc<File>, cmd_op: u32) -> Self {
         let bytes = SqeBytes::uring_cmd(file.as_raw_fd(), cmd_op, 0);
-        Self { bytes, file: Some(Arc::clone(file)), elements: Elements::None, batch: false }
+        Self {
+            bytes,
+            file: Some(Arc::clone(file)),
+            elements: Elements::None,
+            batch: false,
+            slot: false,
+        }
     }
 
     /// A command with a control payload, whose `addr` is replaced.
@@ -132,14 +149,20 @@ impl HarmlessSqe {
     pub(crate) fn fixed(file: &Arc<File>, write: bool, position: u64) -> Self {
         let opcode = if write { OP_WRITE_FIXED } else { OP_READ_FIXED };
         let bytes = SqeBytes::fixed(opcode, file.as_raw_fd(), position);
-        Self { bytes, file: Some(Arc::clone(file)), elements: Elements::None, batch: false }
+        Self {
+            bytes,
+            file: Some(Arc::clone(file)),
+            elements: Elements::None,
+            batch: false,
+            slot: false,
+        }
     }
 
     /// A command to nobody.
     pub(crate) fn nowhere(cmd_op: u32, cmd: CtrlCmd, addr: Addr<'_>) -> Self {
         let mut bytes = SqeBytes::uring_cmd(NO_FILE, cmd_op, 0);
         bytes.set_ctrl_cmd(&CtrlCmd { addr: addr.to_bits(), ..cmd });
-        Self { bytes, file: None, elements: Elements::None, batch: false }
+        Self { bytes, file: None, elements: Elements::None, batch: false, slot: false }
     }
 
     /// An operation that is no command. The length is 16 bits wide, and an arena's fence is longer: what begins in an arena
@@ -157,21 +180,28 @@ impl HarmlessSqe {
         if op == Ordinary::Splice {
             bytes.set_splice_from(file.as_raw_fd());
         }
-        Self { bytes, file: Some(Arc::clone(file)), elements: Elements::None, batch: false }
+        Self {
+            bytes,
+            file: Some(Arc::clone(file)),
+            elements: Elements::None,
+            batch: false,
+            slot: false,
+        }
     }
 
     /// Closes a slot of the ring's file table; the slot that is not there is 0, which names no slot.
     pub(crate) fn close_slot(slot: u16) -> Self {
         let mut bytes = SqeBytes::fixed(OP_CLOSE, 0, 0);
         bytes.set_file_index(u32::from(slot) + 1);
-        Self { bytes, file: None, elements: Elements::None, batch: false }
+        Self { bytes, file: None, elements: Elements::None, batch: false, slot: false }
     }
 
     /// Names a slot of the ring's file table in the place of a descriptor; for a command only.
     pub(crate) fn set_slot(&mut self, slot: u16) {
         if self.is_command() {
             self.bytes.set_fd(i32::from(slot));
-            self.bytes.set_iosqe_flags(self.bytes.iosqe_flags() | 1);
+            self.slot = true;
+            self.bytes.set_iosqe_flags(self.bytes.iosqe_flags() | FIXED_FILE);
         }
     }
 
@@ -223,7 +253,9 @@ impl HarmlessSqe {
     }
 
     pub(crate) fn set_iosqe_flags(&mut self, flags: u8) {
-        self.bytes.set_iosqe_flags(flags);
+        // A slot that is taken for a descriptor would be somebody else's file.
+        let slot = if self.slot { FIXED_FILE } else { 0 };
+        self.bytes.set_iosqe_flags(flags | slot);
     }
 
     pub(crate) fn set_ioprio(&mut self, ioprio: u16) {

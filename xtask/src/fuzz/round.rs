@@ -193,12 +193,15 @@ fn title(text: &str) -> String {
         _ => first,
     };
     let mut title = String::new();
+    let mut last = "";
     for word in first.split_whitespace() {
         let number = word.trim_end_matches([':', ',']);
         let digits = number.strip_prefix("0x").unwrap_or(number);
         let is_number = digits.len() > 3 && digits.chars().all(|c| c.is_ascii_hexdigit());
-        title.push_str(if is_number { "N" } else { word });
+        let is_pid = last == "process" && digits.chars().all(|c| c.is_ascii_digit());
+        title.push_str(if is_number || is_pid { "N" } else { word });
         title.push(' ');
+        last = word;
     }
     title.trim_end().to_owned()
 }
@@ -225,5 +228,6 @@ mod tests {
             title("[    6.663] BUG: kernel NULL pointer dereference, address: 0000000000000018");
         assert_eq!(one, "BUG: kernel NULL pointer dereference, address: N");
         assert_eq!(one, two);
+        assert_eq!(title("process 115 exe in state D"), "process N exe in state D");
     }
 }

@@ -75,8 +75,9 @@ pub(super) fn changed(theme: Theme, old: &[Act], rng: &mut impl Rng) -> Vec<Act>
             if let Some(old) = acts.get_mut(place) {
                 match old {
                     Act::Shots { ring, shots, races } => shots::change(ring, shots, races, rng),
-                    Act::Device { stage, .. } => {
+                    Act::Device { features, stage, .. } => {
                         *stage = *STAGES.choose(rng).unwrap_or(&Stage::Live);
+                        *stage = furthest(*features, *stage);
                     }
                     other => *other = act(theme, rng),
                 }
@@ -84,6 +85,12 @@ pub(super) fn changed(theme: Theme, old: &[Act], rng: &mut impl Rng) -> Vec<Act>
         }
     }
     acts
+}
+
+/// A batch device has no tags to fetch one by one.
+fn furthest(features: u64, stage: Stage) -> Stage {
+    let batch = Features::from_bits(features).contains(Features::BATCH_IO);
+    if batch { stage.min(Stage::Opened) } else { stage }
 }
 
 /// Later stages more often: there is more that can break.
@@ -125,10 +132,7 @@ fn device(theme: Theme, offered: Features, rng: &mut impl Rng) -> Act {
     if theme != Theme::Shots {
         stage = stage.max(Stage::Opened);
     }
-    if features.contains(Features::BATCH_IO) {
-        // A batch device has no tags to fetch one by one, and needs two of them.
-        stage = stage.min(Stage::Opened);
-    }
+    stage = furthest(features.bits(), stage);
     let depth = if features.contains(Features::BATCH_IO) { 2 } else { rng.random_range(1..=4) };
     Act::Device { features: features.bits(), queues: rng.random_range(1..=2), depth, stage }
 }

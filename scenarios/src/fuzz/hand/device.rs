@@ -59,7 +59,7 @@ impl Own {
         info.dev_id = DEV_ID_AUTO;
         let info = control.add_dev(&info)?;
         let arena = memory()?;
-        let ring = RawRing::new(RingShape { entries: 64, ..RingShape::default() })?;
+        let ring = RawRing::new(RingShape { entries: 128, ..RingShape::default() })?;
         let (id, kept) = (info.dev_id, Vec::new());
         let mut own = Self { ring, areas: Vec::new(), file: None, control, arena, id, info, kept };
         if stage >= Stage::Params {
@@ -214,6 +214,9 @@ impl Own {
         }
         for queue in 0..u16::try_from(self.areas.len())? {
             for tag in 0..self.info.queue_depth {
+                if self.info.flags.contains(Features::NEED_GET_DATA) {
+                    self.send(IoCmdOp::NeedGetData, queue, tag, 0)?;
+                }
                 self.commit(queue, tag)?;
             }
         }

@@ -168,7 +168,8 @@ impl Started {
     fn new(file: &CharFile) -> Result<Self, Problem> {
         let input = File::from(file.as_fd().try_clone_to_owned()?);
         let mut command = Command::new("/proc/self/exe");
-        command.arg("fuzz-holder").stdin(Stdio::from(input));
+        let parent = std::process::id().to_string();
+        command.args(["fuzz-holder", &parent]).stdin(Stdio::from(input));
         command.stdout(Stdio::null()).stderr(Stdio::inherit());
         Ok(Self(command.spawn()?))
     }
@@ -187,7 +188,11 @@ pub fn main() -> ExitCode {
     if nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_err() {
         return ExitCode::FAILURE;
     }
-    // Longer than any case; a parent that was gone before it could be asked for is no reason to stay for ever.
+    // A parent that was gone before that could be asked for is not noticed by it.
+    let parent = std::env::args().nth(2).and_then(|pid| pid.parse().ok());
+    if parent != Some(nix::unistd::getppid().as_raw()) {
+        return ExitCode::SUCCESS;
+    }
     std::thread::sleep(Duration::from_secs(120));
     ExitCode::SUCCESS
 }

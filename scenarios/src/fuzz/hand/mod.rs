@@ -133,6 +133,10 @@ impl Hand {
             return Ok(reply);
         }
         match &order.what {
+            Act::Pause => {
+                own.look(Duration::from_millis(20))?;
+                Ok(Reply::Result { result: 0 })
+            }
             Act::Serve => {
                 own.serve_all()?;
                 Ok(Reply::Result { result: 0 })

@@ -9,8 +9,8 @@ use ublk::raw::{
     Ordinary, Race, RaceWord, RawSqe, SqeAddr, SqeFlags, WildRing,
 };
 use ublk::uapi::{
-    AutoBufReg, AutoBufRegFlags, CtrlOp, DEV_ID_AUTO, DevInfo, Features, Params, QUEUE_ID_NONE,
-    ShmemBufReg,
+    AutoBufReg, AutoBufRegFlags, CtrlOp, DEV_ID_AUTO, DevInfo, Features, ParamBasic, Params,
+    QUEUE_ID_NONE, ShmemBufReg,
 };
 use zerocopy::IntoBytes;
 
@@ -102,9 +102,10 @@ impl Guns {
         if submitted.is_err() {
             sent.fill(false);
         }
-        let must = order.must.iter().zip(&sent).filter(|(must, sent)| **must && **sent).count();
+        let must: Vec<bool> =
+            order.must.iter().zip(&sent).map(|(must, sent)| *must && *sent).collect();
         let patience = Duration::from_millis(order.patience_ms);
-        let mut answers = collect(wild, own.as_deref_mut(), order.act, must, patience)?;
+        let mut answers = collect(wild, own.as_deref_mut(), order.act, &must, patience)?;
         for other in self.rings.values_mut().flatten() {
             answers.extend(other.wait(0, Duration::ZERO).unwrap_or_default().iter().map(answer));
         }
@@ -121,23 +122,28 @@ fn answer(completion: &ublk::raw::Completion) -> Answer {
     }
 }
 
-/// Answers until `must` of this act have come, serving the device meanwhile.
+/// Answers until those of this act's shots that `must` have come, serving the device meanwhile.
 fn collect(
     ring: &mut WildRing,
     mut own: Option<&mut Own>,
     act: u16,
-    must: usize,
+    must: &[bool],
     patience: Duration,
 ) -> Result<Vec<Answer>, Problem> {
     let begun = Instant::now();
     let mut rescued = begun;
     let mut answers: Vec<Answer> = Vec::new();
     loop {
-        let have = answers.iter().filter(|answer| answer.act == act).count();
-        let enough = have >= must || begun.elapsed() > patience;
+        let came = |shot: usize| {
+            let mut own = answers.iter().filter(|answer| answer.act == act);
+            own.any(|answer| usize::from(answer.shot) == shot)
+        };
+        let all = must.iter().enumerate().all(|(shot, must)| !must || came(shot));
+        let enough = all || begun.elapsed() > patience;
         let (wanted, time) =
             if enough { (0, Duration::ZERO) } else { (1, Duration::from_millis(2)) };
-        answers.extend(ring.wait(wanted, time)?.iter().map(answer));
+        // A disabled ring has no answers, and that is an error here.
+        answers.extend(ring.wait(wanted, time).unwrap_or_default().iter().map(answer));
         if let Some(own) = own.as_deref_mut() {
             own.look(Duration::ZERO)?;
             if !enough && rescued.elapsed() > RESCUE {
@@ -246,11 +252,18 @@ impl Common {
                 self.poke(start, *at, *bits);
             }
         }
-        let mut sqe = self.build(own, id, shot, &fields, start)?;
+        if fields.names(shot, order.bystander) && !is_harmless(shot) {
+            return None;
+        }
+        let mut sqe = self.build(own, order.bystander, shot, &fields, start)?;
         if kind.is_mixed() && matches!(shot.base, Base::Control(_)) {
             sqe = sqe.wide();
         }
         for change in &shot.changes {
+            // What a NOP is told to answer is no answer.
+            if shot.base == Base::Other(Other::Nop) && matches!(change, Change::CmdFlags(_)) {
+                continue;
+            }
             sqe = self.apply(own, sqe, change);
         }
         Some(sqe)
@@ -302,7 +315,9 @@ impl Common {
             Some(CtrlOp::SetParams) => {
                 bytes = own.map(|own| own.params().as_bytes().to_vec()).unwrap_or_default();
             }
-            Some(CtrlOp::GetParams) => bytes = Params::default().as_bytes().to_vec(),
+            Some(CtrlOp::GetParams) => {
+                bytes = Params::new(ParamBasic::default()).as_bytes().to_vec();
+            }
             Some(CtrlOp::GetDevInfo) => bytes = vec![0; 64],
             Some(CtrlOp::GetDevInfo2) => {
                 let path = format!("/dev/ublkc{}", fields.dev).into_bytes();
@@ -332,7 +347,7 @@ impl Common {
     fn build(
         &self,
         own: Option<&Own>,
-        id: u32,
+        bystander: u32,
         shot: &Shot,
         fields: &Fields,
         start: usize,
@@ -365,7 +380,9 @@ impl Common {
         };
         let op = fields.cmd_op;
         Some(match (shot.base, fields.to) {
-            (Base::Other(other), to) => return self.other(own, id, other, to, fields, start),
+            (Base::Other(other), to) => {
+                return self.other(own, bystander, other, to, fields, start);
+            }
             (Base::Control(_), To::Control) => RawSqe::control(&self.control, op, &control),
             (Base::Control(_), To::Char) => RawSqe::control_to_char(char_file?, op, &control),
             (Base::Control(_), To::Decoy | To::Block) => RawSqe::decoy(&self.decoy, op, &control),
@@ -379,7 +396,7 @@ impl Common {
     fn other(
         &self,
         own: Option<&Own>,
-        id: u32,
+        bystander: u32,
         other: Other,
         to: To,
         fields: &Fields,
@@ -396,9 +413,11 @@ impl Common {
         };
         let addr = match fields.place {
             Some(place) => self.addr(own, place),
-            None => Addr::Arena(&self.arena, start),
+            None if matches!(other, Other::Read | Other::Write) => Addr::Arena(&self.arena, start),
+            None => Addr::Null,
         };
-        let block = (to == To::Block).then(|| BlockFile::open(id).ok()).flatten();
+        // A server that is a client of its own device cannot die: docs/kernel-facts.md.
+        let block = (to == To::Block).then(|| BlockFile::open(bystander).ok()).flatten();
         let file = match (to, own.and_then(|own| own.file.as_ref()), &block) {
             (To::Control, _, _) => AnyFile::Control(&self.control),
             (To::Char, Some(file), _) => AnyFile::Char(file),
@@ -429,7 +448,23 @@ impl Common {
     }
 }
 
+/// Whether it changes nothing whoever it is sent to.
+fn is_harmless(shot: &Shot) -> bool {
+    let reads = [CtrlOp::GetDevInfo, CtrlOp::GetParams, CtrlOp::GetQueueAffinity];
+    let nr = shot.nr();
+    reads.iter().any(|op| nr == Some(op.nr())) && matches!(shot.base, Base::Control(_))
+}
+
 impl Fields {
+    /// Whether a control node would take it for a command to that device.
+    fn names(&self, shot: &Shot, id: u32) -> bool {
+        match shot.base {
+            Base::Control(_) => self.dev == id,
+            Base::Io(_) => u32::from(self.queue) | u32::from(self.tag) << 16 == id,
+            Base::Other(_) => false,
+        }
+    }
+
     fn change(&mut self, change: &Change, bystander: u32) {
         match *change {
             Change::Dev(Dev::Nobodys) => self.dev = NOBODYS_ID,
