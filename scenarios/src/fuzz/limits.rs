@@ -16,6 +16,8 @@ struct Case {
     stage: Option<Stage>,
     /// A command that ends a round is somewhere in the case.
     stops: bool,
+    /// A command that waits for requests is.
+    freezes: bool,
 }
 
 /// The case without what this kernel does not take.
@@ -33,6 +35,7 @@ pub fn strip(kernel: KernelRelease, acts: &[Act]) -> Vec<Act> {
         features: Features::empty(),
         stage: None,
         stops: deletes || shots().any(stops),
+        freezes: shots().any(freezes),
     };
     let mut kept = Vec::new();
     for act in acts {
@@ -74,7 +77,7 @@ fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
             }
             None
         }
-        Act::Io { .. } if case.stops => Some(
+        Act::Io { .. } if case.freezes => Some(
             "a server that dies while its own stop waits for its request stays: docs/kernel-findings/stop-by-a-server-that-dies.md",
         ),
         Act::Hold { how: Hold::Slot } if !kernel.at_least(6, 16) => {
@@ -99,6 +102,12 @@ fn stops(shot: &Shot) -> bool {
         CtrlOp::QuiesceDev,
     ];
     ends.iter().any(|op| shot.nr() == Some(op.nr()))
+}
+
+/// A command that waits until no request is in flight, holding what every stop of the device needs.
+fn freezes(shot: &Shot) -> bool {
+    let others = [CtrlOp::RegBuf, CtrlOp::UnregBuf, CtrlOp::UpdateSize];
+    stops(shot) || others.iter().any(|op| shot.nr() == Some(op.nr()))
 }
 
 /// Why a shot is left out.
