@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use nix::libc::{
-    EACCES, EAGAIN, EBADF, EBUSY, ECANCELED, EEXIST, EFAULT, EINTR, EINVAL, EIO, ENAMETOOLONG,
-    ENOBUFS, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOTDIR, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM,
-    EREMOTEIO, ESPIPE,
+    E2BIG, EACCES, EAGAIN, EBADF, EBUSY, ECANCELED, EEXIST, EFAULT, EINTR, EINVAL, EIO,
+    ENAMETOOLONG, ENOBUFS, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOTDIR, ENXIO, EOPNOTSUPP, EOVERFLOW,
+    EPERM, EREMOTEIO, ESPIPE,
 };
 use ublk::uapi::{CtrlOp, Features, IoCmdOp};
 
@@ -172,6 +172,8 @@ fn early(shot: &Shot, around: &Around<'_>) -> BTreeSet<i32> {
         }
         To::Control if matches!(shot.base, Base::Control(_)) && !around.ring.takes_control() => {
             errnos.insert(EINVAL);
+            // Before 7.0 io_uring asks first whether the file has polled commands.
+            errnos.extend(around.ring.is_iopoll().then_some(EOPNOTSUPP));
         }
         _ => {}
     }
@@ -395,7 +397,7 @@ fn astray(nr: Option<u8>) -> Allowed {
     match nr.and_then(io_op) {
         None => errnos,
         Some(IoCmdOp::RegisterIoBuf | IoCmdOp::UnregisterIoBuf) => Allowed { done: true, ..errnos },
-        Some(_) => Allowed { done: true, ..errnos }.or(&[EFAULT, ENOBUFS]).or_silence(),
+        Some(_) => Allowed { done: true, ..errnos }.or(&[EFAULT, ENOBUFS, E2BIG]).or_silence(),
     }
 }
 

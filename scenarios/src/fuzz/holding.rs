@@ -26,9 +26,9 @@ impl Holding {
     /// What an open is answered.
     pub(super) fn opening(&self) -> Allowed {
         match (self.is_busy(), self.deleted) {
-            // The node goes before the device does.
+            // The node goes before the device does, and after DEL_DEV was sent.
             (true, true) => Allowed::only(&[EBUSY, ENOENT, ENXIO, ENODEV]),
-            (false, true) => Allowed::only(&[ENOENT, ENXIO, ENODEV]),
+            (false, true) => Allowed::done_or(&[EBUSY, ENOENT, ENXIO, ENODEV]),
             (true, false) => Allowed::only(&[EBUSY]),
             (false, false) => Allowed::done(),
         }
@@ -70,6 +70,7 @@ mod tests {
         assert!(holding.is_busy());
         holding.done(&Act::Release { which: 1 });
         assert_eq!(holding.opening(), Allowed::done());
+        holding.done(&Act::Hold { how: Hold::Dup });
         holding.deleted = true;
         assert!(!holding.opening().done);
     }

@@ -80,6 +80,9 @@ fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
         Act::Io { .. } if case.freezes => Some(
             "a server that dies while its own stop waits for its request stays: docs/kernel-findings/stop-by-a-server-that-dies.md",
         ),
+        Act::Kill { .. } if !kernel.at_least(7, 0) && case.stage.is_none() => {
+            Some("a server that dies while its START_DEV reads partitions stays, before 7.0")
+        }
         Act::Hold { how: Hold::Slot } if !kernel.at_least(6, 16) => {
             Some("6.12 takes a second to close a ring")
         }

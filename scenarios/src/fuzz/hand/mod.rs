@@ -3,6 +3,7 @@
 //!
 //! It is told one act after the other, a line of JSON each, and says what came of it, a line each.
 
+mod build;
 mod device;
 mod holders;
 mod memory;
