@@ -12,6 +12,7 @@ pub mod event;
 mod fold;
 pub mod gate;
 pub mod html;
+mod partition;
 pub mod perf;
 pub mod plan;
 pub mod render;
@@ -22,9 +23,11 @@ mod stats;
 mod store;
 mod text;
 
-pub use fold::{KernelInput, RunInput, fold, remaining};
+pub use fold::{KernelInput, MergeError, RunInput, fold, merge, remaining};
+pub use partition::{Partition, PartitionError};
 pub use report::{ExitCode, Report, Status};
 pub use schema::{baseline_schema, perf_schema, schema};
 pub use store::{
     LoadError, WriteError, load, parse_events, parse_report, write_all, write_file, write_html,
+    write_report,
 };

@@ -88,10 +88,27 @@ pub fn write_all(
     report: &Report,
     records: &[Record],
 ) -> Result<Vec<PathBuf>, WriteError> {
-    fs::create_dir_all(dir).map_err(|source| WriteError::Io { path: dir.to_owned(), source })?;
+    make_folder(dir)?;
+    let text = events(records)
+        .map_err(|e| WriteError::Render { name: "events.jsonl", reason: e.to_string() })?;
+    let mut paths = vec![write_file(&dir.join("events.jsonl"), text.as_bytes())?];
+    paths.extend(write_report(dir, report)?);
+    Ok(paths)
+}
+
+fn make_folder(dir: &Path) -> Result<(), WriteError> {
+    fs::create_dir_all(dir).map_err(|source| WriteError::Io { path: dir.to_owned(), source })
+}
+
+/// The same without the records, for a report that was merged from others.
+///
+/// # Errors
+///
+/// As [`write_all`].
+pub fn write_report(dir: &Path, report: &Report) -> Result<Vec<PathBuf>, WriteError> {
+    make_folder(dir)?;
     let broken = |name| move |reason: String| WriteError::Render { name, reason };
     let files = [
-        ("events.jsonl", events(records).map_err(|e| broken("events.jsonl")(e.to_string()))?),
         ("report.json", json(report).map_err(|e| broken("report.json")(e.to_string()))?),
         ("junit.xml", render::junit(report).map_err(|e| broken("junit.xml")(e.to_string()))?),
         ("ktap.txt", render::ktap(report)),

@@ -19,6 +19,7 @@ fn kernel(setup_error: Option<&str>, ids: &[&str]) -> KernelInput {
     KernelInput {
         header: KernelHeader { spec: "6.12".into(), ..KernelHeader::default() },
         planned: ids.iter().map(planned).collect(),
+        whole: Vec::new(),
         setup_error: setup_error.map(Into::into),
     }
 }

@@ -30,6 +30,7 @@ pub mod scenario;
 pub mod signature;
 pub mod startup;
 pub mod targets;
+pub mod usage;
 pub mod workload;
 
 pub use context::{Context, Stop};

@@ -36,6 +36,7 @@ mod task_kselftest;
 mod task_mutants;
 mod task_replay;
 mod task_report;
+mod task_report_merge;
 mod task_report_shots;
 mod task_tidy;
 mod task_vm_compare;

@@ -10,7 +10,7 @@ use reports::budget::Budgets;
 use reports::event::Record;
 use reports::plan::{DebugOptions, Expectation, PlannedScenario};
 use reports::report::{KernelHeader, Report, RunHeader};
-use reports::{KernelInput, RunInput, fold};
+use reports::{KernelInput, Partition, RunInput, fold};
 use scenarios::kernel::KernelRelease;
 use scenarios::kselftest::Selftest;
 
@@ -29,6 +29,8 @@ pub(crate) struct Request<'a> {
     /// Scripts to run after them; their image needs an [`Outfit`](crate::prepare::Outfit).
     pub(crate) selftests: &'a [Selftest],
     pub(crate) seed: Option<u64>,
+    /// The cells that are done here, where several hosts share the run; none is all.
+    pub(crate) partition: Option<Partition>,
     pub(crate) debug: DebugOptions,
     /// For the model's scenarios: `scenarios::model::Input` as JSON.
     pub(crate) model_input: Option<String>,
@@ -101,6 +103,7 @@ pub(crate) fn run_in(
         dirty,
         started_at_unix_ms,
         command_line: std::env::args().collect(),
+        partition: request.partition,
         accelerator: emulator.accelerator_facts(),
         qemu: emulator.qemu_facts(),
         host: environment::host(),
@@ -167,13 +170,13 @@ fn prepare(
             // Said in the report, and the other kernels still run.
             floor.progress.line(&format!("kernel {typed}: {error}"));
             let header = KernelHeader { spec: typed.to_owned(), ..KernelHeader::default() };
-            let planned = plan_of(request, &floor.budgets(), None);
+            let (planned, whole) = plan_of(request, &floor.budgets(), typed, None);
             let setup_error = Some(error.to_string());
-            return (KernelInput { header, planned, setup_error }, Vec::new());
+            return (KernelInput { header, planned, whole, setup_error }, Vec::new());
         }
     };
     let budgets = floor.budgets().of_instruments(&ready.header.instruments);
-    let planned = plan_of(request, &budgets, ready.header.release.as_deref());
+    let (planned, whole) = plan_of(request, &budgets, typed, ready.header.release.as_deref());
     let label = if request.kernels.len() > 1 { format!("{typed} ") } else { String::new() };
     let tally = Arc::new(Tally::new(label, planned.len()));
     let shards = (0..)
@@ -187,18 +190,19 @@ fn prepare(
             tally: Arc::clone(&tally),
         })
         .collect();
-    (KernelInput { header: ready.header.clone(), planned, setup_error: None }, shards)
+    (KernelInput { header: ready.header.clone(), planned, whole, setup_error: None }, shards)
 }
 
 /// The kernel's own limit for one of its selftests, from their `settings`.
 const SELFTEST_LIMIT_MS: u64 = 150_000;
 
-/// The plan of one kernel.
+/// The plan of one kernel: what is done here, and where that is a part, what all parts are to do.
 fn plan_of(
     request: &Request<'_>,
     budgets: &Budgets,
+    typed: &str,
     release: Option<&str>,
-) -> Vec<PlannedScenario> {
+) -> (Vec<PlannedScenario>, Vec<PlannedScenario>) {
     let kernel = release.and_then(KernelRelease::parse);
     let scenario = |scenario: &&'static scenarios::Scenario| PlannedScenario {
         id: scenario.id.to_owned(),
@@ -211,5 +215,11 @@ fn plan_of(
         expect: Expectation::Pass,
     };
     let selftests = request.selftests.iter().map(selftest);
-    request.scenarios.iter().map(scenario).chain(selftests).collect()
+    let whole: Vec<_> = request.scenarios.iter().map(scenario).chain(selftests).collect();
+    match request.partition {
+        None => (whole, Vec::new()),
+        Some(part) => {
+            (whole.iter().filter(|one| part.has(typed, &one.id)).cloned().collect(), whole)
+        }
+    }
 }

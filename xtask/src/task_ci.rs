@@ -98,6 +98,7 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
         scenarios: catalogue::all().filter(wanted).collect(),
         selftests: &[],
         seed: None,
+        partition: None,
         debug: DebugOptions::default(),
         model_input: None,
         output: None,

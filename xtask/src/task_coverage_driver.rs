@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reports::driver::DriverCoverage;
+use reports::driver::{DriverCoverage, Proof};
 use reports::plan::DebugOptions;
 use reports::report::ExitCode;
 
@@ -28,6 +28,7 @@ pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
         scenarios,
         selftests: &[],
         seed: args.run.seed,
+        partition: None,
         model_input: None,
         debug: DebugOptions { driver_counters: true, ..DebugOptions::default() },
         output: args.run.output.as_deref(),
@@ -65,11 +66,13 @@ fn verdict(
         ("lines", coverage.lines.percent(), args.min_lines),
         ("branches", coverage.branches.percent(), args.min_branches),
     ];
-    let short: Vec<String> = wanted
+    let mut short: Vec<String> = wanted
         .iter()
         .filter(|(_, share, least)| share < least)
         .map(|(what, share, least)| format!("{share:.1} % of {what} where {least} are wanted"))
         .collect();
+    let refuted = coverage.claims.iter().flatten().filter(|claim| claim.proof == Proof::Refuted);
+    short.extend(refuted.map(|claim| format!("no scenario was at the line of {}", claim.row)));
     match (of_run, short.is_empty()) {
         (ExitCode::Passed, true) => Ok(ExitCode::Passed),
         (ExitCode::Passed, false) => Err(Error::failed(short.join(", "))),

@@ -36,6 +36,7 @@ pub(crate) fn run(args: &KselftestArgs) -> Result<ExitCode, Error> {
         scenarios: Vec::new(),
         selftests: &tests,
         seed: None,
+        partition: None,
         debug: DebugOptions::default(),
         model_input: None,
         output: args.output.as_deref(),

@@ -10,7 +10,7 @@ use reports::html::{Document, Source, artifacts, page};
 use reports::perf::{PerfReport, markdown, parse_perf};
 use reports::report::{ExitCode, Report};
 
-use crate::cli::ReportArgs;
+use crate::cli::{ReportArgs, ReportTask};
 use crate::error::Error;
 use crate::section;
 
@@ -33,6 +33,9 @@ enum Content {
 }
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Error> {
+    if let Some(ReportTask::Merge(args)) = &args.task {
+        return crate::task_report_merge::run(args);
+    }
     let loaded = load(&args.inputs)?;
     if let Some(path) = &args.into {
         document(&loaded, path)?;
@@ -46,6 +49,16 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Error> {
     let what = if loaded.len() == 1 { "report" } else { "reports" };
     anstream::println!("{}: {} {what}", output.display(), loaded.len());
     Ok(ExitCode::Passed)
+}
+
+impl Loaded {
+    /// The report of a run, if it is one, with its folder.
+    pub(crate) fn into_run(self) -> Option<(PathBuf, Report)> {
+        match self.content {
+            Content::Run(report) => Some((self.path.parent()?.to_owned(), *report)),
+            Content::Perf(_) => None,
+        }
+    }
 }
 
 /// Puts the tables of the one measurement that was named into the page of its command.

@@ -25,6 +25,7 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
         scenarios: vec![scenario],
         selftests: &[],
         seed: args.seed,
+        partition: None,
         model_input: None,
         debug: DebugOptions {
             dynamic_debug: true,

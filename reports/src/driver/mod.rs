@@ -1,9 +1,11 @@
 //! How much of the driver a run has executed: its lines and the directions of its branches. The kernel counts,
 //! gcov reads; here it becomes numbers and pages.
 
+mod claims;
 mod gcov;
 mod render;
 
+pub use claims::{Claim, Proof, proof};
 pub use gcov::{GcovError, parse};
 pub use render::terminal;
 
@@ -28,6 +30,9 @@ pub struct DriverCoverage {
     pub lines: Share,
     /// Directions of branches.
     pub branches: Share,
+    /// Rows of the errno map that scenarios say they reached; none where the driver's source is not the one that the
+    /// rows' lines are of.
+    pub claims: Option<Vec<Claim>>,
     /// Every line with code, in order.
     pub detail: Vec<Line>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::DriverCoverage;
+use super::{Claim, DriverCoverage, Proof};
 
 /// The terminal form, with a final newline.
 #[must_use]
@@ -28,6 +28,7 @@ pub fn terminal(coverage: &DriverCoverage) -> String {
             coverage.scenarios_lost.join(", ")
         );
     }
+    out.push_str(&claims(coverage.claims.as_deref()));
     let mut of_function: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (function, first, last) in coverage.uncovered() {
         let span = if first == last { first.to_string() } else { format!("{first}-{last}") };
@@ -44,6 +45,28 @@ pub fn terminal(coverage: &DriverCoverage) -> String {
     }
     for (function, numbers) in of_function {
         let _ = writeln!(out, "  {function:<36} {}", numbers.join(" "));
+    }
+    out
+}
+
+fn claims(claims: Option<&[Claim]>) -> String {
+    let Some(claims) = claims else {
+        return "errno rows: not compared, their lines are of another text of the driver\n".into();
+    };
+    let of = |proof| claims.iter().filter(move |claim| claim.proof == proof);
+    let mut out = format!(
+        "errno rows that scenarios say they reached: {}, {} seen by their line, {} by every direction of their condition, \
+         {} open, {} refuted\n",
+        claims.len(),
+        of(Proof::Line).count(),
+        of(Proof::Condition).count(),
+        of(Proof::Open).count(),
+        of(Proof::Refuted).count(),
+    );
+    for (what, proof) in [("refuted", Proof::Refuted), ("open", Proof::Open)] {
+        for Claim { row, scenarios, .. } in of(proof) {
+            let _ = writeln!(out, "  {what:<8} {row:<32} {}", scenarios.join(", "));
+        }
     }
     out
 }
@@ -77,12 +100,19 @@ mod tests {
             duration_ms: 61_000,
             lines,
             branches,
+            claims: Some(vec![
+                Claim { row: "a.b".into(), scenarios: vec!["x/y".into()], proof: Proof::Line },
+                Claim { row: "a.c".into(), scenarios: vec!["x/z".into()], proof: Proof::Refuted },
+            ]),
             detail,
         };
         assert_eq!(
             terminal(&coverage),
             "7.3+gcov: 40.0 % of 5 lines, 25.0 % of 4 branches, by 2 scenarios in 61 s\n\
              not counted, the machine was gone: canary/panic\n\
+             errno rows that scenarios say they reached: 2, 1 seen by their line, 0 by every direction of their condition, \
+             0 open, 1 refuted\n\
+             \x20 refuted  a.c                              x/z\n\
              not run:\n\
              \x20 a                                    11-14\n\
              \x20 b                                    20\n\

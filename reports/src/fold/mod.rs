@@ -9,12 +9,15 @@ mod boot;
 mod event;
 mod evidence;
 mod expect;
+mod merge;
 mod outside;
 mod perf;
 mod replay;
 mod scenario;
 mod status;
 mod verdict;
+
+pub use merge::{MergeError, merge};
 
 use std::collections::BTreeSet;
 
@@ -48,6 +51,8 @@ pub struct KernelInput {
     pub header: KernelHeader,
     /// The whole plan for this kernel, before any of it ran.
     pub planned: Vec<PlannedScenario>,
+    /// What all parts of the run are to do on this kernel, where this is one; else empty.
+    pub whole: Vec<PlannedScenario>,
     /// Why the kernel or its image could not be had; nothing was booted then.
     pub setup_error: Option<String>,
 }
@@ -73,6 +78,7 @@ pub fn fold(input: &RunInput<'_>) -> Report {
         status: crate::report::Status::Invalid,
         status_reason: String::new(),
         run: input.run.clone(),
+        parts: Vec::new(),
         duration_ms: input.records.last().map_or(0, |record| record.at_ms),
         counts: kernels.iter().fold(Counts::default(), |sum, k| sum.plus(k.counts)),
         canaries: kernels.iter().fold(CanaryCounts::default(), |sum, k| sum.plus(k.canaries)),
@@ -131,5 +137,6 @@ fn fold_kernel(
         counts: Counts::of(&scenarios),
         canaries: CanaryCounts::of(&scenarios),
         scenarios,
+        whole_plan: input.whole.clone(),
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             duration_ms: 1,
             lines,
             branches,
+            claims: None,
             detail,
         };
         let page = driver_page(&coverage, "int a;\nif (a < 1)\n\n\tb();\n");

@@ -6,6 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::partition::Partition;
+
 /// Who ran what, where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunHeader {
@@ -21,6 +23,9 @@ pub struct RunHeader {
     pub started_at_unix_ms: u64,
     /// The command as it was typed, one entry a word.
     pub command_line: Vec<String>,
+    /// Which part of a run this is, where several hosts share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
     /// What executes the guest's instructions.
     pub accelerator: Accelerator,
     /// Which QEMU.

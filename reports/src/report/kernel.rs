@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{BootEnd, GuestFacts};
-use crate::plan::{Canary, Expectation};
+use crate::plan::{Canary, Expectation, PlannedScenario};
 
 use super::header::KernelHeader;
 use super::scenario::{Cause, ScenarioReport, Verdict};
@@ -24,6 +24,9 @@ pub struct KernelReport {
     pub counts: Counts,
     /// Sum over the canaries.
     pub canaries: CanaryCounts,
+    /// What all parts of the run were to do, where this report is of one part; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub whole_plan: Vec<PlannedScenario>,
 }
 
 impl KernelReport {

@@ -21,7 +21,7 @@ pub use perf::{LatencyPercentile, PerfCell, PerfSide};
 pub use scenario::{Cause, Evidence, ScenarioReport, SkipReason, Verdict};
 
 /// `major.minor` of the report's format.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// One run: what was planned, what was seen, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,10 @@ pub struct Report {
     pub status_reason: String,
     /// Who ran what, where.
     pub run: RunHeader,
-    /// Milliseconds from the run's begin to its last record.
+    /// The runs that this was merged from, where it was. Times of a boot count from the begin of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<RunHeader>,
+    /// Milliseconds from the run's begin to its last record; of parts, the longest.
     pub duration_ms: u64,
     /// Sum over the kernels.
     pub counts: Counts,

@@ -101,6 +101,7 @@ fn kernels(planned: &[Vec<PlannedScenario>]) -> Vec<KernelInput> {
             instruments: Vec::new(),
         },
         planned: planned.clone(),
+        whole: Vec::new(),
         setup_error: None,
     };
     planned.iter().map(kernel).collect()
@@ -115,6 +116,7 @@ pub(crate) fn run_header() -> RunHeader {
         dirty: true,
         started_at_unix_ms: 1_767_225_600_000,
         command_line: vec!["vm-e2e".into(), "--kernel".into(), "7.3".into()],
+        partition: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "kvm does not boot".into() },
         qemu: QemuFacts {
             version: "10.0.2".into(),
@@ -129,4 +131,39 @@ pub(crate) fn run_header() -> RunHeader {
             memory_bytes: 1 << 34,
         },
     }
+}
+
+/// The records of one boot in which all of `planned` pass.
+pub(crate) fn clean_boot(kernel: u32, planned: &[PlannedScenario]) -> Vec<Record> {
+    use serde_json::json;
+    let nonce = format!("{kernel:016x}");
+    let ids: Vec<_> = planned.iter().map(|one| one.id.clone()).collect();
+    let mut events = vec![json!({
+        "type": "ready", "protocol_version": 1, "kernel_release": "7.3.4-cloud-amd64", "kernel_version": "#1",
+        "cmdline": "console=ttyS0", "cpus": 2, "memory_bytes": 1_u64 << 30, "ublk_features": 16383, "boot_ms": 1900,
+    })];
+    for id in &ids {
+        events.push(json!({"type": "scenario-started", "id": id}));
+        events.push(json!({
+            "type": "scenario-finished", "id": id, "duration_ms": 5, "health": [],
+            "outcome": {"kind": "pass", "checks": 3, "summary": "3 checks held"},
+        }));
+    }
+    events.push(json!({"type": "finished", "reported": ids.len(), "stopped_early": false}));
+    let line = |(seq, event)| {
+        let text = json!({"nonce": nonce, "seq": seq, "guest_ms": seq, "event": event}).to_string();
+        json!({"type": "line", "text": text})
+    };
+    let mut seen = vec![json!({"type": "boot-started", "nonce": nonce, "planned": ids})];
+    seen.extend((0_u64..).zip(events).map(line));
+    seen.push(json!({
+        "type": "boot-ended", "end": {"kind": "exited", "status": "exit code 0"}, "console": "",
+        "console_splat": false, "retried": false,
+    }));
+    let base_ms = u64::from(kernel) * 1000;
+    let record = |(at_ms, seen)| {
+        let record = json!({"at_ms": base_ms + at_ms, "kernel": kernel, "boot": 0, "seen": seen});
+        serde_json::from_value(record).unwrap()
+    };
+    (1_u64..).zip(seen).map(record).collect()
 }

@@ -1,9 +1,10 @@
 //! What a server costs, counted by the kernel while it serves: system calls by a histogram on their
-//! tracepoint, allocations by probes on the program's own allocating functions, context switches from
-//! `/proc`. The server is not asked, so that ours and others are counted alike.
+//! tracepoint, allocations by probes on the program's own allocating functions. The server is not asked, so that ours and others are counted alike.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use scenarios::usage;
 
 const TRACING: &str = "/sys/kernel/tracing";
 const SYS_ENTER: &str = "/sys/kernel/tracing/events/raw_syscalls/sys_enter/trigger";
@@ -24,13 +25,6 @@ pub(super) struct Server {
     allocations: Option<Allocations>,
 }
 
-/// Context switches of all threads since they began.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Switches {
-    pub(super) voluntary: u64,
-    pub(super) involuntary: u64,
-}
-
 /// System calls of all threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Calls {
@@ -38,19 +32,6 @@ pub(super) struct Calls {
     pub(super) futexes: u64,
     pub(super) all: u64,
     pub(super) allocations: Option<u64>,
-}
-
-impl Switches {
-    pub(super) fn since(self, before: Self) -> Self {
-        Self {
-            voluntary: self.voluntary.saturating_sub(before.voluntary),
-            involuntary: self.involuntary.saturating_sub(before.involuntary),
-        }
-    }
-
-    pub(super) fn sum(self) -> u64 {
-        self.voluntary + self.involuntary
-    }
 }
 
 impl Server {
@@ -73,45 +54,17 @@ impl Server {
 
     /// Memory that is resident, shared pages of its program included.
     pub(super) fn resident_bytes(&self) -> Result<u64, String> {
-        let path = format!("/proc/{}/status", self.pid);
-        let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib =
-            line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-        kib.map(|kib| kib << 10).ok_or_else(|| format!("{path} does not say VmRSS"))
+        usage::resident_bytes(self.pid).map_err(|error| error.to_string())
     }
 
-    fn threads(&self) -> Result<Vec<PathBuf>, String> {
-        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid));
-        let entries = fs::read_dir(&tasks).map_err(|error| failed(&tasks, &error))?;
-        Ok(entries.flatten().map(|entry| entry.path()).collect())
+    /// Context switches of all its threads since they began.
+    pub(super) fn switches(&self) -> Result<usage::Switches, String> {
+        usage::switches(self.pid).map_err(|error| error.to_string())
     }
 
-    pub(super) fn switches(&self) -> Result<Switches, String> {
-        let mut sum = Switches::default();
-        for thread in self.threads()? {
-            let path = thread.join("status");
-            let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
-            let value = |key: &str| -> u64 {
-                let line = text.lines().find_map(|line| line.strip_prefix(key));
-                line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
-            };
-            sum.voluntary += value("voluntary_ctxt_switches:");
-            sum.involuntary += value("nonvoluntary_ctxt_switches:");
-        }
-        Ok(sum)
-    }
-
-    /// CPU time of all threads so far, by the scheduler's own account.
+    /// CPU time of all threads so far.
     pub(super) fn cpu_ns(&self) -> Result<u64, String> {
-        let mut sum = 0;
-        for thread in self.threads()? {
-            let path = thread.join("schedstat");
-            let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
-            let first = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
-            sum += first.ok_or_else(|| format!("{} says {text:?}", path.display()))?;
-        }
-        Ok(sum)
+        usage::cpu_ns(self.pid).map_err(|error| error.to_string())
     }
 
     /// Takes the probes away.
@@ -136,7 +89,7 @@ impl Tracer {
     pub(super) fn stop(self, server: &Server) -> Result<Calls, String> {
         let text = fs::read_to_string(SYS_HIST).map_err(|error| failed(SYS_HIST, &error))?;
         write(SYS_ENTER, &format!("!{TRIGGER}"))?;
-        let threads = server.threads()?;
+        let threads = usage::threads(server.pid).map_err(|error| error.to_string())?;
         let ids = threads.iter().filter_map(|path| path.file_name()?.to_str()?.parse().ok());
         let mut calls = parse_histogram(&text, &ids.collect::<Vec<u64>>());
         let after = server.allocations.as_ref().map(Allocations::count).transpose()?;

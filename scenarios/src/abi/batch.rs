@@ -25,6 +25,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "b.fetch.nobufs",
             "b.fetch.tinybuf",
             "b.fetch.fault",
+            "b.commit.addr",
             "cqe.abort.batch",
         ],
         budget: BudgetClass::Normal,
@@ -58,7 +59,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "b.prep.ready",
             "b.commit.tag",
             "b.commit.notowned",
-            "b.commit.addr",
             "b.commit.fault",
         ],
         run: refusals,
@@ -151,7 +151,17 @@ fn server(context: &mut Context) -> Result<String, Stop> {
         &vec![(77, -ENOBUFS)],
     )?;
     drop_into_bad_buffers(context, &mut hand)?;
-    let answered = serve_and_stop(context, rig, file, hand, &pending)?;
+    hand.commit_nowhere_first();
+    hand.fetch()?;
+    drive(context, &mut rig, &mut hand, &pending)?;
+    let nowhere = hand.nowhere;
+    context.check_eq(
+        FailureKind::Errno,
+        "COMMIT_IO_CMDS of a request with a null address in copy mode",
+        &nowhere,
+        &Some(-EINVAL),
+    )?;
+    let answered = serve_and_stop(context, rig, file, hand)?;
     Ok(format!("{answered} requests in batches"))
 }
 
@@ -161,7 +171,9 @@ fn auto_registration(context: &mut Context) -> Result<String, Stop> {
     let prepared = hand.prepare_all()?;
     context.check_result("PREP_IO_CMDS with a slot for each tag", prepared, 0)?;
     let pending = rig.start_begin()?;
-    let answered = serve_and_stop(context, rig, file, hand, &pending)?;
+    hand.fetch()?;
+    drive(context, &mut rig, &mut hand, &pending)?;
+    let answered = serve_and_stop(context, rig, file, hand)?;
     Ok(format!("{answered} requests without a copy"))
 }
 
@@ -188,10 +200,7 @@ fn serve_and_stop(
     mut rig: Rig,
     file: Arc<CharFile>,
     mut hand: BatchHand,
-    pending: &Pending,
 ) -> Result<u64, Stop> {
-    hand.fetch()?;
-    drive(context, &mut rig, &mut hand, pending)?;
     context.check(FailureKind::Completion, "START_DEV with prepared tags", true)?;
     // Requests are delivered by the thread that fetches, so it is the other one that waits for them.
     let round_trip = std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 use ublk::raw::CharFile;
-use ublk::uapi::{BlkZone, Features, IoDesc, Op, ParamTypes, Params, UserCopyPos};
+use ublk::uapi::{BlkZone, Features, IoDesc, Op, ParamDmaAlign, ParamTypes, Params, UserCopyPos};
 use zerocopy::IntoBytes;
 
 use super::control::tear_down;
@@ -29,6 +29,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "vp.zoned.missing",
         ],
         run: parameters,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "abi/zoned-limits-that-nobody-looks-at",
+        title: "a DMA alignment that no device may have is refused by SET_PARAMS on a zoned device too",
+        covers: &["start.limits.unvalidated_zoned"],
+        known_bug: unvalidated_bug,
+        run: unvalidated,
         ..Scenario::DRIVER
     },
     Scenario {
@@ -96,6 +104,41 @@ fn parameters(context: &mut Context) -> Result<String, Stop> {
     context.check_result("the right parameters afterwards", result, 0)?;
     rig.delete(context)?;
     Ok(format!("{} refused; zones of 3000 sectors: {}", wrong.len(), errno(of_odd_zones)))
+}
+
+/// Where it is written down that SET_PARAMS looks at nothing behind the zones of a zoned device.
+fn unvalidated_bug(kernel: KernelRelease) -> Option<&'static str> {
+    kernel.at_least(6, 16).then_some("docs/kernel-findings/zoned-limits-unchecked.md")
+}
+
+fn unvalidated(context: &mut Context) -> Result<String, Stop> {
+    let mut rig = zoned(context)?;
+    let file = Arc::new(rig.open(context)?);
+    let mut fetcher = Fetcher::new(&rig, &file, 0)?;
+    fetcher.fetch_all()?;
+    let right = params(&rig);
+    let odd = right.with_dma_align(ParamDmaAlign { alignment: 8191, ..ParamDmaAlign::default() });
+    let set = rig.set_params_raw(context, &odd)?;
+    let id = rig.id;
+    let types = rig.control().get_params(id)?.types;
+    if set == 0 && !types.contains(ParamTypes::DMA_ALIGN) {
+        drop(fetcher);
+        drop(Arc::into_inner(file));
+        rig.delete(context)?;
+        return Err(Stop::skip("GET_PARAMS names the group", "this kernel knows no DMA alignment"));
+    }
+    if set == 0 {
+        // What it comes to: the block layer finds it, with a warning in the kernel's log.
+        let result = started(context, &mut rig, &file, &mut fetcher, &mut self::right)?;
+        context.check_result("START_DEV with a DMA alignment of 8192", result, -EINVAL)?;
+    }
+    let again = rig.set_params_raw(context, &right)?;
+    context.check_result("the right parameters afterwards", again, 0)?;
+    drop(fetcher);
+    drop(Arc::into_inner(file));
+    rig.delete(context)?;
+    context.check_result("SET_PARAMS with a DMA alignment of 8192", set, -EINVAL)?;
+    Ok("EINVAL".into())
 }
 
 /// What a server says when it is asked for zones: them, or an errno.

@@ -5,7 +5,7 @@
 
 mod rows;
 
-pub use rows::ROWS;
+pub use rows::{ROWS, SOURCE_SHA256};
 
 use reports::report::{KernelReport, ScenarioReport, Verdict};
 
@@ -23,6 +23,8 @@ pub struct Row {
     pub reach: Reach,
     /// Whether Linux 6.12 has this path.
     pub in_6_12: bool,
+    /// The first line of its condition and the last of its answer, in the text of the driver with [`SOURCE_SHA256`].
+    pub lines: (u32, u32),
 }
 
 /// What it takes to reach a row.
@@ -60,6 +62,16 @@ impl Reach {
     }
 }
 
+impl Row {
+    /// The scenarios that say they get there.
+    pub fn scenarios(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let id = self.id;
+        catalogue::all()
+            .filter(move |scenario| scenario.covers.contains(&id))
+            .map(|scenario| scenario.id)
+    }
+}
+
 /// What a run says about a row on one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Coverage {
@@ -88,8 +100,7 @@ fn of_row(row: &Row, release: Option<KernelRelease>, reports: &[ScenarioReport])
     if !row.in_6_12 && release.is_some_and(|kernel| !kernel.at_least(6, 13)) {
         return Coverage::Absent;
     }
-    let named: Vec<&str> =
-        catalogue::all().filter(|s| s.covers.contains(&row.id)).map(|s| s.id).collect();
+    let named: Vec<&str> = row.scenarios().collect();
     if named.is_empty() {
         return row.reach.excuse().map_or(Coverage::Missing, Coverage::Excused);
     }
@@ -164,6 +175,14 @@ mod tests {
         let ids: BTreeSet<_> = ROWS.iter().map(|row| row.id).collect();
         assert_eq!((ROWS.len(), ids.len()), (288, 288));
         assert_eq!(ROWS.iter().filter(|row| row.reach == Reach::Sure).count(), 242);
+    }
+
+    #[test]
+    fn every_row_has_its_place_in_the_source() {
+        for row in ROWS {
+            let (first, last) = row.lines;
+            assert!(first > 1 && first <= last, "{}", row.id);
+        }
     }
 
     /// Fields of the ABI whose names begin as a row's.

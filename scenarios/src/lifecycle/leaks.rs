@@ -15,13 +15,14 @@ use crate::process::ServerProcess;
 use crate::rig::served;
 use crate::rig::stop_served;
 use crate::scenario::Scenario;
+use crate::usage;
 
 use super::ramdisk;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         id: "lifecycle/twenty-cycles-leak-nothing",
-        title: "20 add/start/stop/delete cycles in one process leak no descriptor, thread or node",
+        title: "20 add/start/stop/delete cycles in one process leak no descriptor, thread, node or memory",
         covers: &["S7", "S8", "R:6"],
         budget: BudgetClass::Long,
         run: twenty_cycles,
@@ -35,6 +36,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..Scenario::SERVER
     },
 ];
+
+/// Cycles after which an allocator has what it needs.
+const WARM_CYCLES: u32 = 5;
+/// What fragments may add in the others; a device's buffers alone have more in one cycle.
+const GROWTH_LIMIT_BYTES: u64 = 8 << 20;
+
+fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
 
 fn open_descriptors() -> Result<usize, Stop> {
     Ok(std::fs::read_dir("/proc/self/fd").during("list descriptors")?.count())
@@ -52,6 +62,7 @@ fn ublk_mappings() -> Result<usize, Stop> {
 fn twenty_cycles(context: &mut Context) -> Result<String, Stop> {
     const CYCLES: u32 = 20;
     let mut before = None;
+    let mut warm_bytes = 0;
     for cycle in 0..CYCLES {
         let server = served(context, Server::builder(ramdisk()?).queues(2).depth(16))?;
         let device = BlockDevice::open(&server.block_device_path(), context.command_timeout())?;
@@ -69,7 +80,16 @@ fn twenty_cycles(context: &mut Context) -> Result<String, Stop> {
             &now,
             &expected,
         )?;
+        if cycle + 1 == WARM_CYCLES {
+            warm_bytes = usage::resident_bytes(own_pid())?;
+        }
     }
+    let grown_bytes = usage::resident_bytes(own_pid())?.saturating_sub(warm_bytes);
+    context.check(
+        FailureKind::Leak,
+        format_args!("{} cycles more took {grown_bytes} bytes of memory", CYCLES - WARM_CYCLES),
+        grown_bytes < GROWTH_LIMIT_BYTES,
+    )?;
     let left = threads()?;
     context.check(
         FailureKind::Leak,
@@ -79,7 +99,8 @@ fn twenty_cycles(context: &mut Context) -> Result<String, Stop> {
     let (descriptors, mappings, nodes) = before.unwrap_or_default();
     context.check_eq(FailureKind::Leak, "ublk nodes", &nodes, &0)?;
     Ok(format!(
-        "{CYCLES} cycles, {descriptors} descriptors and {mappings} ring mappings throughout"
+        "{CYCLES} cycles, {descriptors} descriptors and {mappings} ring mappings throughout, {} KiB more",
+        grown_bytes >> 10
     ))
 }
 

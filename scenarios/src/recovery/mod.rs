@@ -9,6 +9,7 @@ mod handover;
 mod kit;
 mod orphans;
 mod owner;
+mod plugged;
 mod refused;
 mod resize;
 mod stop;
@@ -27,6 +28,7 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     refused::SCENARIOS,
     orphans::SCENARIOS,
     stop::SCENARIOS,
+    plugged::SCENARIOS,
     resize::SCENARIOS,
     unprivileged::SCENARIOS,
     owner::SCENARIOS,

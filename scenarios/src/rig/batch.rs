@@ -66,6 +66,10 @@ pub struct BatchHand {
     fetching: bool,
     /// Completions that came while another one was waited for.
     later: Vec<Completion>,
+    /// Whether the next commit is tried without an address first.
+    nowhere_first: bool,
+    /// What that was answered.
+    pub nowhere: Option<i32>,
     /// Requests answered.
     pub answered: u64,
 }
@@ -112,6 +116,8 @@ impl BatchHand {
             timeout: context.command_timeout(),
             fetching: false,
             later: Vec::new(),
+            nowhere_first: false,
+            nowhere: None,
             answered: 0,
         })
     }
@@ -218,6 +224,11 @@ impl BatchHand {
         self.send(&sqe)
     }
 
+    /// Has the next request, which is with the server then, committed with a null address before it is committed well.
+    pub fn commit_nowhere_first(&mut self) {
+        self.nowhere_first = true;
+    }
+
     /// Whether FETCH_IO_CMDS is on its way.
     #[must_use]
     pub fn is_fetching(&self) -> bool {
@@ -298,6 +309,9 @@ impl BatchHand {
         if results.is_empty() {
             return Ok(());
         }
+        if std::mem::take(&mut self.nowhere_first) {
+            self.nowhere = Some(self.commit_nowhere(results[0])?);
+        }
         let committed: Vec<_> =
             results.iter().map(|(tag, result)| self.element(*tag, *result)).collect();
         let count = u16::try_from(committed.len()).unwrap_or(u16::MAX);
@@ -306,6 +320,13 @@ impl BatchHand {
         let sqe = self.command(IoCmdOp::CommitIoCmds, &self.payload(count)).user_data(COMMIT);
         // The elements are read while the command is submitted, so the next round may fill them anew.
         self.send(&sqe)
+    }
+
+    fn commit_nowhere(&mut self, (tag, result): (u16, i32)) -> Result<i32, Stop> {
+        let nowhere = BatchElement { buf_addr: Addr::Null, ..self.element(tag, result) };
+        self.elements.fill(0, &[nowhere]);
+        let sqe = self.command(IoCmdOp::CommitIoCmds, &self.payload(1));
+        self.result_of("COMMIT_IO_CMDS without an address", sqe)
     }
 
     /// The result, where it is there at once.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use reports::Partition;
 
 use super::{MachineArgs, SourceArgs, jobs, seed};
 
@@ -36,6 +37,10 @@ pub(crate) struct E2eArgs {
     /// Only scenarios whose id holds this text, or matches it as a pattern with `*`. Repeatable.
     #[arg(long = "filter", value_name = "TEXT")]
     pub(crate) filters: Vec<String>,
+    /// Runs one part of the cells, each a scenario on a kernel, where several hosts share the run: `hash:2/5` is the second
+    /// of five. Needs the seed that all parts have; `report merge` makes one report of them.
+    #[arg(long, value_name = "hash:M/N", requires = "seed")]
+    pub(crate) partition: Option<Partition>,
     /// Lists the scenarios and what each covers, and runs nothing.
     #[arg(long)]
     pub(crate) list: bool,

@@ -27,7 +27,7 @@ pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
 pub(crate) use mutants::MutantsArgs;
 pub(crate) use perf::{MeasureArgs, PerfArgs, PerfClock, PerfTarget};
 pub(crate) use replay::ReplayArgs;
-pub(crate) use report::{ReportArgs, ReportShotsArgs};
+pub(crate) use report::{MergeArgs, ReportArgs, ReportShotsArgs, ReportTask};
 pub(crate) use tools::{CiArgs, DebugArgs, DistArgs, DoctorArgs, ShellArgs};
 
 /// Boots real kernels and proves a ublk device on them, end to end.

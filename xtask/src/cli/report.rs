@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct ReportArgs {
+    #[command(subcommand)]
+    pub(crate) task: Option<ReportTask>,
     /// A report.json or perf.json, a folder that holds them, or a folder of such folders.
     #[arg(value_name = "DIR_OR_FILE", required = true)]
     pub(crate) inputs: Vec<PathBuf>,
@@ -16,6 +19,25 @@ pub(crate) struct ReportArgs {
     /// command that measured it.
     #[arg(long, value_name = "FILE")]
     pub(crate) into: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ReportTask {
+    /// Makes one report of the parts of a run (`vm-e2e --partition`); a part that is missing is an error in it.
+    Merge(MergeArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The folder of a part, its report.json, or a folder of such folders.
+    #[arg(value_name = "DIR_OR_FILE", required = true)]
+    pub(crate) parts: Vec<PathBuf>,
+    /// Folder for the merged reports; default one named by the time in `artifacts` in the workspace.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Prints the merged report as JSON on standard output instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Debug, Default, Args)]

@@ -1,8 +1,9 @@
 //! From a run's records to the driver's coverage: counters out of the guest's lines, added up, read by gcov.
 
 mod counters;
+mod rows;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use counters::Counters;
-use reports::driver::{DriverCoverage, parse, shares};
+use reports::driver::{DriverCoverage, Line, parse, shares};
 use reports::event::{GuestEvent, GuestLine, Seen};
 use vmimage::command;
 use vmimage::kernel::DriverNotes;
@@ -27,46 +28,51 @@ const COUNTERS_BYTES_MAX: usize = 16 << 20;
 
 /// The coverage of a run on a kernel whose notes these are.
 pub(crate) fn coverage(done: &Done, notes: &DriverNotes) -> Result<DriverCoverage, Error> {
-    let mut sum: Option<Counters> = None;
-    let mut counted = BTreeSet::new();
-    for (id, gcda) in counters_of(done) {
-        let one = decode(&gcda)?;
-        match &mut sum {
-            None => sum = Some(one),
-            Some(sum) => sum.add(&one).map_err(Error::failed)?,
-        }
-        counted.insert(id);
-    }
-    let Some(sum) = sum else {
+    let counters = counters_of(done)?;
+    let Some(sum) = rows::sum(counters.values())? else {
         return Err(Error::failed(
             "no counters came out of the guest: name a kernel built with gcov",
         ));
     };
-    let json = gcov(notes, &sum)?;
-    let detail = parse(&json, SOURCE).map_err(Error::infrastructure)?;
+    let detail = lines_of(notes, &sum)?;
+    let source = vmimage::fsio::sha256_file(&notes.source).map_err(Error::infrastructure)?;
+    let known = source == scenarios::errno::SOURCE_SHA256;
+    let claims =
+        known.then(|| rows::claims(done, &counters, |sum| lines_of(notes, sum))).transpose()?;
     let (lines, branches) = shares(&detail);
     let planned = done.report.scenarios().map(|(_, scenario)| scenario.id.clone());
     Ok(DriverCoverage {
         kernel: done.report.kernels.first().map(|k| k.kernel.clone()).unwrap_or_default(),
         run_id: done.report.run.run_id.clone(),
-        scenarios_counted: u32::try_from(counted.len()).unwrap_or(u32::MAX),
-        scenarios_lost: planned.filter(|id| !counted.contains(id)).collect(),
+        scenarios_counted: u32::try_from(counters.len()).unwrap_or(u32::MAX),
+        scenarios_lost: planned.filter(|id| !counters.contains_key(id)).collect(),
         duration_ms: done.report.duration_ms,
         lines,
         branches,
+        claims,
         detail,
     })
 }
 
-fn counters_of(done: &Done) -> impl Iterator<Item = (String, String)> + '_ {
-    done.records.iter().filter_map(|record| {
-        let Seen::Line { text } = &record.seen else { return None };
+/// The counters of each scenario, of all boots in which it ran.
+fn counters_of(done: &Done) -> Result<BTreeMap<String, Counters>, Error> {
+    let mut found: BTreeMap<String, Counters> = BTreeMap::new();
+    for record in &done.records {
+        let Seen::Line { text } = &record.seen else { continue };
         // A line that does not parse is the fold's finding.
-        match serde_json::from_str::<GuestLine>(text).ok()?.event {
-            GuestEvent::Counters { id, gcda } => Some((id, gcda)),
-            _ => None,
+        let event = serde_json::from_str::<GuestLine>(text).map(|line| line.event);
+        let Ok(GuestEvent::Counters { id, gcda }) = event else { continue };
+        let one = decode(&gcda)?;
+        match found.get_mut(&id) {
+            Some(sum) => sum.add(&one).map_err(Error::failed)?,
+            None => drop(found.insert(id, one)),
         }
-    })
+    }
+    Ok(found)
+}
+
+fn lines_of(notes: &DriverNotes, counters: &Counters) -> Result<Vec<Line>, Error> {
+    parse(&gcov(notes, counters)?, SOURCE).map_err(Error::infrastructure)
 }
 
 fn decode(gcda: &str) -> Result<Counters, Error> {

@@ -112,6 +112,7 @@ impl<'a> Bench<'a> {
             scenarios,
             selftests: &[],
             seed: Some(seed),
+            partition: None,
             debug: DebugOptions::default(),
             model_input: Some(serde_json::to_string(input).map_err(Error::infrastructure)?),
             output: Some(&folder),

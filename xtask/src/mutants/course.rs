@@ -67,6 +67,7 @@ impl Course<'_> {
             scenarios,
             selftests: &[],
             seed: self.args.run.seed,
+            partition: None,
             model_input: None,
             debug: DebugOptions { mutant: mutant.map(str::to_owned), ..DebugOptions::default() },
             output: Some(&folder),

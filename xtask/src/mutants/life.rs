@@ -100,13 +100,13 @@ pub(super) const LIFE: &[Mutant] = &[
         edits: &[before(
             WORKERS,
             "    worker.fetch_all()?;",
-            "    if crate::mutant::is(\"leaked-memory\") { std::mem::forget(vec![1_u8; 4 << 20]); }",
+            "    if crate::mutant::is(\"leaked-memory\") { std::mem::forget(std::hint::black_box(vec![1_u8; 4 << 20])); }",
         )],
     },
     Mutant {
         name: "late-start",
         what: "START_DEV is sent a second after all tags were fetched",
-        first: &["lifecycle/start-time"],
+        first: &["lifecycle/starts-when"],
         edits: &[before(
             WORKERS,
             "    shared.armed(index);",

@@ -98,6 +98,7 @@ impl Bench<'_> {
             dirty,
             started_at_unix_ms,
             command_line: std::env::args().collect(),
+            partition: None,
             accelerator: self.emulator.accelerator_facts(),
             qemu: self.emulator.qemu_facts(),
             host: environment::host(),
