@@ -80,11 +80,11 @@ impl Holders {
             let result = result_of(opened.map(|file| self.0.push(Some(Holder::File(file)))))?;
             return Ok(Reply::Result { result });
         }
-        let files = self.0.iter().flatten().filter_map(|holder| match holder {
+        let mut files = self.0.iter().flatten().filter_map(|holder| match holder {
             Holder::File(file) => Some(file),
             _ => None,
         });
-        let Some(file) = own.file.as_ref().or(files.last()) else {
+        let Some(file) = own.file.as_ref().or(files.next_back()) else {
             return Ok(left("there is nothing to hold it by"));
         };
         let holder = held_by(own, file, how)?;

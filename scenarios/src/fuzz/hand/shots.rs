@@ -32,7 +32,7 @@ pub(super) struct Common {
 impl Guns {
     pub(super) fn fire(
         &mut self,
-        mut own: Option<&mut Own>,
+        own: Option<&mut Own>,
         order: &Order,
         ring: u8,
         shots: &[Shot],
@@ -45,11 +45,8 @@ impl Guns {
         }
         let Some(common) = &self.files else { return Ok(left("there are no files")) };
         let kind = rings::of(ring);
-        if !self.rings.contains_key(&ring) {
-            let file = own.as_deref().and_then(|own| own.file.as_ref());
-            self.rings.insert(ring, make(kind, common, file));
-        }
-        let Some(Some(wild)) = self.rings.get_mut(&ring) else {
+        let file = own.as_deref().and_then(|own| own.file.as_ref());
+        let Some(wild) = self.rings.entry(ring).or_insert_with(|| make(kind, common, file)) else {
             return Ok(left("this kernel has no such ring"));
         };
         let mut sent = vec![false; shots.len()];
@@ -77,7 +74,7 @@ impl Guns {
         let must: Vec<bool> =
             order.must.iter().zip(&sent).map(|(must, sent)| *must && *sent).collect();
         let patience = Duration::from_millis(order.patience_ms);
-        let mut answers = collect(wild, own.as_deref_mut(), order.act, &must, patience)?;
+        let mut answers = collect(wild, own, order.act, &must, patience)?;
         for other in self.rings.values_mut().flatten() {
             answers.extend(other.wait(0, Duration::ZERO).unwrap_or_default().iter().map(answer));
         }
