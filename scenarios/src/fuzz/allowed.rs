@@ -323,6 +323,10 @@ fn exact(op: CtrlOp, stage: Option<Stage>, around: &Around<'_>) -> Option<Allowe
         CtrlOp::SetParams | CtrlOp::StopDev => Some(Allowed::done()),
         CtrlOp::DelDev if stage < Stage::Opened => Some(Allowed::done()),
         CtrlOp::DelDev => Some(Allowed::done_or(&[EINTR]).or_silence()),
+        CtrlOp::EndUserRecovery => Some(Allowed::done_or(&[EINVAL, EBUSY, EINTR]).or_silence()),
+        CtrlOp::RegBuf if around.features.contains(Features::SHMEM_ZC) => {
+            Some(Allowed::done_or(&[EINVAL, EFAULT, EEXIST]).or_silence())
+        }
         CtrlOp::StartDev => match stage {
             Stage::Added => Some(Allowed::only(&[EINVAL])),
             Stage::Params | Stage::Opened => Some(Allowed::only(&[EINTR]).or_silence()),
