@@ -32,6 +32,9 @@ fn main() -> ExitCode {
             scenarios::mutant::process::main(name, Hooks { segfault: crash::segfault })
         }
         Some("model-server") => scenarios::model::server_main(),
+        Some("fuzz-hand") => scenarios::fuzz::hand_main(),
+        Some("fuzz-client") => scenarios::fuzz::client_main(),
+        Some("fuzz-holder") => scenarios::fuzz::holder_main(),
         Some("mapper") => scenarios::startup::mapper(&arguments[1..]),
         Some("successor") => scenarios::recovery::successor(&arguments[1..]),
         _ if std::process::id() == 1 => init::main(),

@@ -5,7 +5,7 @@
 
 use crate::scenario::Scenario;
 use crate::{
-    abi, canary, command, data, lifecycle, model, modes, property, recovery, startup, targets,
+    abi, canary, command, data, fuzz, lifecycle, model, modes, property, recovery, startup, targets,
 };
 
 /// All scenarios, in run order.
@@ -17,6 +17,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         .chain(startup::SCENARIOS.iter().copied().flatten())
         .chain(abi::SCENARIOS.iter().copied().flatten())
         .chain(model::SCENARIOS)
+        .chain(fuzz::SCENARIOS)
         .chain(data::SCENARIOS.iter().copied().flatten())
         .chain(modes::SCENARIOS.iter().copied().flatten())
         .chain(targets::SCENARIOS.iter().copied().flatten())
@@ -30,7 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
 /// The scenario called `id`, also one that is not listed because it only runs with an input.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Scenario> {
-    all().chain(model::BY_INPUT).find(|scenario| scenario.id == id)
+    all().chain(model::BY_INPUT).chain(fuzz::BY_INPUT).find(|scenario| scenario.id == id)
 }
 
 /// The scenarios whose id holds `filter`: a substring, or with `*` a pattern over the whole id.

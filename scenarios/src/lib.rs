@@ -14,6 +14,7 @@ pub mod command;
 pub mod context;
 pub mod data;
 pub mod errno;
+pub mod fuzz;
 pub mod kernel;
 pub mod kselftest;
 pub mod lifecycle;

@@ -5,7 +5,7 @@ use scenarios::model::{Input, Reproducer};
 
 use crate::cli::ReplayArgs;
 use crate::error::Error;
-use crate::fuzz::{Bench, REPLAY, RoundEnd};
+use crate::fuzz::{Bench, REPLAY, REPLAY_ACTS, RoundEnd};
 use crate::interrupt;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Error> {
@@ -20,7 +20,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Error> {
     let (mut done, mut failed) = (0, 0);
     while done < args.times && !interrupt::requested() {
         let left = args.times - done;
-        let end = if found.steps.is_empty() {
+        let end = if !found.acts.is_empty() {
+            let acts = found.acts.clone();
+            let input = Input { acts, times: left, bold: found.bold, ..Input::default() };
+            bench.round(&kernel, &[REPLAY_ACTS], found.seed, &input)?
+        } else if found.steps.is_empty() {
             bench.round(&kernel, &[&found.scenario], found.seed, &Input::default())?
         } else {
             let steps = found.steps.clone();
@@ -50,8 +54,9 @@ fn read(args: &ReplayArgs) -> Result<Reproducer, Error> {
     };
     let text = std::fs::read_to_string(&args.file).map_err(|error| wrong(&error))?;
     let found: Reproducer = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
-    if found.steps.is_empty() && scenarios::catalogue::find(&found.scenario).is_none() {
-        return Err(wrong(&"it has neither steps nor a scenario that there is"));
+    let empty = found.steps.is_empty() && found.acts.is_empty();
+    if empty && scenarios::catalogue::find(&found.scenario).is_none() {
+        return Err(wrong(&"it has neither steps nor acts nor a scenario that there is"));
     }
     Ok(found)
 }

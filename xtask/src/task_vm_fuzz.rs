@@ -1,4 +1,5 @@
-//! `vm-fuzz`: the model's random sequences and orders with fresh seeds, machine after machine, until the time is over.
+//! `vm-fuzz`: the model's random sequences and orders, and the raw fuzzers, with fresh seeds, machine after machine, until the
+//! time is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -10,11 +11,14 @@ use scenarios::model::{Input, Reproducer};
 
 use crate::cli::FuzzArgs;
 use crate::error::Error;
-use crate::fuzz::{Bench, Corpus, RoundEnd, shrink_crash};
+use crate::fuzz::{
+    Bench, Cases, Corpus, LastCase, RoundEnd, acts_again, shrink_crash, steps_again,
+};
 use crate::interrupt;
 
 /// What is run in each machine, unless some are named.
-const SCENARIOS: &[&str] = &["model/sequences", ORDERS, "model/concurrent"];
+const SCENARIOS: &[&str] =
+    &["model/sequences", ORDERS, "model/concurrent", "fuzz/sqe", "fuzz/memory", "fuzz/holders"];
 /// The one that comes to an end.
 const ORDERS: &str = "model/orders";
 /// Time of each of them in one machine, on a machine that is emulated; with shrinking it stays within their budget.
@@ -29,18 +33,13 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
     let mut seeds = ChaCha8Rng::seed_from_u64(seed);
     let mut bench = Bench::open(&args.machine, &args.sources, args.output.as_deref(), "fuzz")?;
     let mut corpus = Corpus::new(&bench.folder);
+    let scenarios = chosen(&args.only)?;
+    let folder = args.cases.clone().unwrap_or_else(|| bench.folder.join("cases"));
+    let mut cases = Cases::open(&folder)?;
     let begin = Instant::now();
     let mut rounds = 0_u32;
     // Walks of `model/orders` that are done: each machine goes on where the one before has ended.
     let mut walks: BTreeMap<String, u64> = BTreeMap::new();
-    let chosen = |id: &&&str| {
-        args.only.is_empty() || args.only.iter().any(|only| id.contains(only.as_str()))
-    };
-    let scenarios: Vec<&str> = SCENARIOS.iter().filter(chosen).copied().collect();
-    if scenarios.is_empty() {
-        let message = format!("--only names none of {}", SCENARIOS.join(", "));
-        return Err(Error::usage(message));
-    }
     // Kernels whose orders were all walked, where nothing else is asked for.
     let mut complete = BTreeSet::new();
     anstream::println!("first seed {seed:#x}; everything goes to {}", bench.folder.display());
@@ -65,6 +64,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
             bold: args.bold,
             orders_done,
             orders_seed: Some(seed),
+            corpus: cases.some(&mut seeds),
             ..Input::default()
         };
         let end = bench.round(kernel, &scenarios, round_seed, &input)?;
@@ -79,17 +79,34 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
             }
             walks.insert(kernel.clone(), done);
         }
+        for (scenario, case) in &end.cases {
+            cases.keep(scenario, case.clone())?;
+        }
         take(&mut bench, &mut corpus, kernel, round_seed, end)?;
     }
     let count = corpus.found().count();
     anstream::println!(
-        "{rounds} machines in {:.0} s: {count} findings",
-        begin.elapsed().as_secs_f64()
+        "{rounds} machines in {:.0} s: {count} findings; {} cases kept in {}",
+        begin.elapsed().as_secs_f64(),
+        cases.len(),
+        folder.display()
     );
     for (title, seen, found) in corpus.found() {
         anstream::println!("\n{title} (seen {seen} times)\n{}", found.to_text());
     }
     Ok(if count == 0 { ExitCode::Passed } else { ExitCode::Failed })
+}
+
+/// What any of `only` is a part of; everything without one.
+fn chosen(only: &[String]) -> Result<Vec<&'static str>, Error> {
+    let is_named =
+        |id: &&str| only.is_empty() || only.iter().any(|part| id.contains(part.as_str()));
+    let scenarios: Vec<&str> = SCENARIOS.iter().copied().filter(is_named).collect();
+    if scenarios.is_empty() {
+        let message = format!("--only names none of {}", SCENARIOS.join(", "));
+        return Err(Error::usage(message));
+    }
+    Ok(scenarios)
 }
 
 /// What `model/orders` has come to; 0 when it has done all and may begin again.
@@ -132,15 +149,26 @@ fn take(
     }
     anstream::println!("          crash: {title}; it is made shorter");
     let deadline = Instant::now() + SHRINK_MAX;
-    let shortest = shrink_crash(bench, kernel, end.last_steps.clone(), &title, deadline)?;
-    let again = shortest.is_some();
+    let (again, scenario, steps, acts) = match end.last {
+        Some(LastCase::Acts(acts)) => {
+            let shortest = shrink_crash(bench, kernel, acts.clone(), acts_again, &title, deadline)?;
+            (shortest.is_some(), "fuzz/replay", Vec::new(), shortest.unwrap_or(acts))
+        }
+        last => {
+            let steps = if let Some(LastCase::Steps(steps)) = last { steps } else { Vec::new() };
+            let shortest =
+                shrink_crash(bench, kernel, steps.clone(), steps_again, &title, deadline)?;
+            (shortest.is_some(), "model/sequences", shortest.unwrap_or(steps), Vec::new())
+        }
+    };
     let found = Reproducer {
         format: scenarios::model::FORMAT,
-        scenario: "model/sequences".into(),
+        scenario: scenario.into(),
         kernel: kernel.to_owned(),
         seed,
-        steps: shortest.unwrap_or(end.last_steps),
+        steps,
         bold: true,
+        acts,
         expected: "the kernel lives".into(),
         observed: if again { "it crashes" } else { "it crashed once, and not again" }.into(),
         splat: Some(title.clone()),

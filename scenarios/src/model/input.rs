@@ -1,6 +1,7 @@
 //! What the host asks of a scenario of the model: how long, or which steps. Comes in an environment variable, because a
 //! scenario is called with nothing but its id, its seed and its budgets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::plant::Plant;
 use super::step::Step;
 use crate::context::{Context, During, Stop};
+use crate::fuzz::Act;
 
 /// The variable, which holds an [`Input`] as JSON.
 pub const VARIABLE: &str = "UBLK_MODEL_INPUT";
@@ -23,6 +25,10 @@ pub struct Input {
     pub time_ms: Option<u64>,
     /// Steps to do instead of random ones.
     pub steps: Vec<Step>,
+    /// Acts to do instead, of a reproducer of the fuzzer's.
+    pub acts: Vec<Act>,
+    /// Cases that the fuzzer begins with, by scenario.
+    pub corpus: BTreeMap<String, Vec<Vec<Act>>>,
     /// How often to do them; 0 is once.
     pub times: u32,
     /// Walks of `model/orders` that an earlier machine has done; the order of walks follows from `orders_seed`.
@@ -37,14 +43,14 @@ pub struct Input {
 
 impl Input {
     /// What this process was given.
-    pub(super) fn read() -> Result<Self, Stop> {
+    pub(crate) fn read() -> Result<Self, Stop> {
         match std::env::var(VARIABLE) {
             Ok(text) => serde_json::from_str(&text).during(format_args!("read {VARIABLE}")),
             Err(_) => Ok(Self::default()),
         }
     }
 
-    pub(super) fn time_limit(&self, context: &Context) -> Duration {
+    pub(crate) fn time_limit(&self, context: &Context) -> Duration {
         let short_ms = SHORT_MS * u64::from(context.budgets.scale);
         Duration::from_millis(self.time_ms.unwrap_or(short_ms))
     }

@@ -52,9 +52,10 @@ pub use profile::Profile;
 pub use queue::{QUEUES_MAX, Queue, TAGS, Tag};
 pub use reproducer::{FORMAT, Reproducer};
 pub use server::{TagCounts, main as server_main};
-pub use shrink::Shrinker;
+pub use shrink::{Shrinkable, Shrinker};
 pub use sort::{Mode, Recovery, Sort};
 pub use step::{Step, numbered};
+pub(crate) use view::ModuleReferences;
 pub use world::World;
 
 /// What the model asks of the kernel.

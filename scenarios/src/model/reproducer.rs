@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::case::Difference;
 use super::step::{Step, numbered};
+use crate::fuzz::{self, Act};
 
 /// Version of the format.
 pub const FORMAT: u32 = 1;
@@ -24,6 +25,9 @@ pub struct Reproducer {
     pub commit: Option<String>,
     /// The steps, in their shortest form; empty where the scenario and its seed are all there is.
     pub steps: Vec<Step>,
+    /// The same of the fuzzer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<Act>,
     /// Does steps that the model keeps out of, too: of a crash that is known.
     pub bold: bool,
     /// What the model says of the last one.
@@ -45,6 +49,7 @@ impl Reproducer {
             seed,
             commit: None,
             steps: difference.steps.clone(),
+            acts: Vec::new(),
             bold: false,
             expected: difference.expected.clone(),
             observed: difference.observed.clone(),
@@ -57,6 +62,7 @@ impl Reproducer {
     pub fn to_text(&self) -> String {
         let mut text = format!("{} on {}, seed {:#x}\n", self.scenario, self.kernel, self.seed);
         text.push_str(&numbered(&self.steps));
+        text.push_str(&fuzz::numbered(&self.acts));
         for (name, what) in [("expected", &self.expected), ("observed", &self.observed)] {
             if !what.is_empty() {
                 text.push_str(&format!("{name}: {what}\n"));

@@ -3,6 +3,18 @@
 
 use super::step::Step;
 
+/// Something a failing sequence is made of.
+pub trait Shrinkable: Clone {
+    /// Simpler ones that may fail the same way, the simplest first. Every chain of them ends.
+    fn simpler(&self) -> Vec<Self>;
+}
+
+impl Shrinkable for Step {
+    fn simpler(&self) -> Vec<Self> {
+        Self::simpler(self)
+    }
+}
+
 /// What is tried next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -21,28 +33,28 @@ enum Phase {
 
 /// A failing sequence on its way to its shortest form.
 #[derive(Clone, Debug)]
-pub struct Shrinker {
-    best: Vec<Step>,
+pub struct Shrinker<S = Step> {
+    best: Vec<S>,
     phase: Phase,
     improved: bool,
 }
 
-impl Shrinker {
+impl<S: Shrinkable> Shrinker<S> {
     /// `steps` fail.
     #[must_use]
-    pub fn new(steps: Vec<Step>) -> Self {
+    pub fn new(steps: Vec<S>) -> Self {
         let (len, end) = (steps.len().div_ceil(2), steps.len());
         Self { best: steps, phase: Phase::Remove { len, end }, improved: false }
     }
 
     /// The shortest sequence so far that fails.
     #[must_use]
-    pub fn best(&self) -> &[Step] {
+    pub fn best(&self) -> &[S] {
         &self.best
     }
 
     /// What to try next; none when there is nothing left to try.
-    pub fn candidate(&mut self) -> Option<Vec<Step>> {
+    pub fn candidate(&mut self) -> Option<Vec<S>> {
         loop {
             match self.phase {
                 Phase::Remove { len: 0, .. } => {
@@ -64,7 +76,7 @@ impl Shrinker {
                         None => self.phase = Phase::Simplify { index: index + 1, choice: 0 },
                         Some(simpler) => {
                             let mut steps = self.best.clone();
-                            steps[index] = *simpler;
+                            steps[index] = simpler.clone();
                             return Some(steps);
                         }
                     },
@@ -83,7 +95,7 @@ impl Shrinker {
     }
 
     /// The last candidate failed as `failed` (what of it was done, up to the step that failed), or did not fail.
-    pub fn verdict(&mut self, failed: Option<Vec<Step>>) {
+    pub fn verdict(&mut self, failed: Option<Vec<S>>) {
         match (failed, self.phase) {
             (Some(steps), Phase::Remove { len, end }) => {
                 self.improved = true;

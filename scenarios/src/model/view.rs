@@ -131,16 +131,16 @@ pub(super) fn observed(id: u32, info: &DevInfo, tags: Option<TagCounts>, wanted:
 
 /// References to the driver's module: open nodes and releases that go on.
 #[derive(Debug)]
-pub(super) struct ModuleReferences(Option<File>);
+pub(crate) struct ModuleReferences(Option<File>);
 
 impl ModuleReferences {
     /// Opened once: it is read after every step.
-    pub(super) fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self(File::open("/sys/module/ublk_drv/refcnt").ok())
     }
 
     /// `None` where the driver is built in.
-    pub(super) fn count(&self) -> Option<i64> {
+    pub(crate) fn count(&self) -> Option<i64> {
         let mut text = [0; 24];
         let bytes = self.0.as_ref()?.read_at(&mut text, 0).ok()?;
         std::str::from_utf8(&text[..bytes]).ok()?.trim().parse().ok()

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ctrl::{CONTROL_PATH, OpenError, char_path};
+use crate::sys::char_mapping::{CharMapping, Protection};
 use crate::sys::desc::DescArea;
 
 /// How often a node that is not there yet is looked for.
@@ -89,6 +90,20 @@ impl CharFile {
         DescArea::map_at(self.as_fd(), offset, len_bytes, writable)
     }
 
+    /// Maps any range with any protection.
+    ///
+    /// # Errors
+    /// What mmap says; `InvalidInput` for more than 1 GiB.
+    pub fn map_any(
+        &self,
+        offset: u64,
+        len_bytes: usize,
+        protection: Protection,
+        private: bool,
+    ) -> io::Result<CharMapping> {
+        CharMapping::new(self.as_fd(), offset, len_bytes, protection, private)
+    }
+
     /// The file, for pread and pwrite in user-copy mode.
     #[must_use]
     pub fn file(&self) -> &File {
@@ -106,6 +121,23 @@ impl From<File> for CharFile {
 impl AsFd for CharFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// `/dev/ublkbN`, without the page cache: for operations that are no commands.
+#[derive(Clone, Debug)]
+pub struct BlockFile(pub(super) Arc<File>);
+
+impl BlockFile {
+    /// Opens a device's block node.
+    ///
+    /// # Errors
+    /// What open says: `ENOENT` when there is no node, `ENXIO` when the device is going.
+    pub fn open(dev_id: u32) -> io::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_DIRECT);
+        options.open(crate::ctrl::block_path(dev_id)).map(|file| Self(Arc::new(file)))
     }
 }
 

@@ -7,14 +7,20 @@
 mod file;
 mod ring;
 mod sqe;
+mod wild;
 
-pub use file::{CharFile, ControlFile, DecoyFile};
+pub use file::{BlockFile, CharFile, ControlFile, DecoyFile};
 pub use ring::RawRing;
 pub use sqe::{CtrlPayload, IoPayload, RawSqe, SqeFlags};
+pub use wild::AnyFile;
 
 pub use crate::sys::addr::{Addr, SqeAddr};
 pub use crate::sys::arena::Arena;
+pub use crate::sys::char_mapping::{CharMapping, Protection};
 pub use crate::sys::desc::DescArea;
 pub use crate::sys::elements::{BatchElement, ElementBuffer};
+pub use crate::sys::forked::Forked;
+pub use crate::sys::harmless::Ordinary;
 pub use crate::sys::metadata_attr::{MetadataAttr, MetadataChecks};
 pub use crate::sys::raw_ring::{Completion, RingShape};
+pub use crate::sys::wild_ring::{Race, RaceWord, WildRing, WildShape};

@@ -67,7 +67,7 @@ impl CtrlPayload<'_> {
     }
 
     /// Without the address, which goes its own way.
-    fn to_cmd(self) -> CtrlCmd {
+    pub(super) fn to_cmd(self) -> CtrlCmd {
         CtrlCmd {
             dev_id: self.dev_id,
             queue_id: self.queue_id,
@@ -96,14 +96,14 @@ pub struct IoPayload<'a> {
 
 impl IoPayload<'_> {
     /// Without the address, which goes its own way.
-    fn to_cmd(self) -> IoCmd {
+    pub(super) fn to_cmd(self) -> IoCmd {
         IoCmd { q_id: self.queue, tag: self.tag, result: self.result, addr: 0 }
     }
 }
 
 /// An SQE for [`RawRing::push`](super::RawRing::push). Setters take and return it, later ones win.
 #[derive(Clone, Debug)]
-pub struct RawSqe(HarmlessSqe);
+pub struct RawSqe(pub(super) HarmlessSqe);
 
 impl RawSqe {
     /// All zeros, which the kernel takes for a NOP and completes with 0.

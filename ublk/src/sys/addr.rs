@@ -21,6 +21,9 @@ pub enum Addr<'a> {
     /// A number with the low half given and the high half in the kernel's address range, which every access check
     /// refuses: to see whether a field is truncated to 32 bits.
     KernelHalf(u32),
+    /// A number with the low half given that is nobody's address: not canonical on x86, and beyond what a process can map
+    /// where the top byte is ignored.
+    NonCanonical(u32),
 }
 
 impl Addr<'_> {
@@ -37,6 +40,7 @@ impl Addr<'_> {
             Self::ReadOnly(arena) => arena.read_only_addr(),
             Self::Small(number) => u64::from(number),
             Self::KernelHalf(low) => 0xffff_ff80_0000_0000 | u64::from(low),
+            Self::NonCanonical(low) => 0x8070_0000_0000_0000 | u64::from(low),
         }
     }
 
@@ -86,6 +90,8 @@ mod tests {
         let high = Addr::KernelHalf(0xdead_beef).to_bits();
         assert_eq!(high & 0xffff_ffff, 0xdead_beef);
         assert!(high >> 39 == (1 << 25) - 1, "kernel half, whatever the page-table depth");
+        let nobodys = Addr::NonCanonical(7).to_bits();
+        assert!(nobodys >> 63 == 1 && nobodys & (0xf << 52) != 0, "above 52 bits, tag or not");
     }
 
     #[test]

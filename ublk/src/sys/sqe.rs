@@ -27,6 +27,8 @@ const USER_DATA: usize = 32;
 const BUF_INDEX: usize = 40;
 /// Offset of `personality`.
 const PERSONALITY: usize = 42;
+/// Offset of `file_index` and `splice_fd_in`.
+const FILE_INDEX: usize = 44;
 /// Offset of `cmd[]`, the command's payload.
 pub(crate) const CMD: usize = 48;
 
@@ -41,15 +43,26 @@ const ATTR_FLAG_PI: u64 = 1;
 pub(crate) const OP_READ_FIXED: u8 = 4;
 /// `IORING_OP_WRITE_FIXED`.
 pub(crate) const OP_WRITE_FIXED: u8 = 5;
+/// `IORING_OP_CLOSE`.
+pub(crate) const OP_CLOSE: u8 = 19;
+/// `IORING_OP_READ`.
+pub(crate) const OP_READ: u8 = 22;
+/// `IORING_OP_WRITE`.
+pub(crate) const OP_WRITE: u8 = 23;
 /// `IORING_OP_NOP`.
 pub(crate) const OP_NOP: u8 = 0;
 /// `IORING_OP_URING_CMD`.
 pub(crate) const OP_URING_CMD: u8 = 46;
+/// `IORING_OP_URING_CMD128`: the same in 128 bytes of a ring with mixed entries.
+pub(crate) const OP_URING_CMD128: u8 = 64;
 
 const _: () = {
     assert!(io_uring::opcode::UringCmd16::CODE == OP_URING_CMD);
     assert!(io_uring::opcode::UringCmd80::CODE == OP_URING_CMD);
     assert!(io_uring::opcode::Nop::CODE == OP_NOP);
+    assert!(io_uring::opcode::Close::CODE == OP_CLOSE);
+    assert!(io_uring::opcode::Read::CODE == OP_READ);
+    assert!(io_uring::opcode::Write::CODE == OP_WRITE);
     assert!(io_uring::opcode::ReadFixed::CODE == OP_READ_FIXED);
     assert!(io_uring::opcode::WriteFixed::CODE == OP_WRITE_FIXED);
     assert!(size_of::<Entry>() == 64);
@@ -92,8 +105,7 @@ impl SqeBytes {
         self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Makes it another operation than a command, for tests that need one every host has.
-    #[cfg(test)]
+    /// Makes it another operation.
     pub(crate) fn set_opcode(&mut self, opcode: u8) {
         self.0[0] = opcode;
     }
@@ -118,6 +130,24 @@ impl SqeBytes {
 
     pub(crate) fn opcode(&self) -> u8 {
         self.0[0]
+    }
+
+    pub(crate) fn iosqe_flags(&self) -> u8 {
+        self.0[1]
+    }
+
+    pub(crate) fn set_fd(&mut self, fd: i32) {
+        self.put(FD, &fd);
+    }
+
+    /// Of a splice: where the bytes come from.
+    pub(crate) fn set_splice_from(&mut self, fd: i32) {
+        self.put(FILE_INDEX, &fd);
+    }
+
+    /// Of a close: which slot of the file table, counted from 1.
+    pub(crate) fn set_file_index(&mut self, index: u32) {
+        self.put(FILE_INDEX, &index);
     }
 
     pub(crate) fn set_iosqe_flags(&mut self, flags: u8) {

@@ -18,8 +18,8 @@ pub(crate) struct FuzzArgs {
     /// Seed of the first machine; those after it have seeds that follow from it.
     #[arg(long, value_parser = seed)]
     pub(crate) seed: Option<u64>,
-    /// Only these of model/sequences, model/orders and model/concurrent: a part of the name. Repeatable. With the orders alone
-    /// it ends when all of them were walked.
+    /// Only these of the model's and the fuzzers' scenarios: a part of the name. Repeatable. With the model's orders alone it
+    /// ends when all of them were walked.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Vec<String>,
     /// Turns one expectation of the model round: a proof that it is found and made short. Without a name, the errno of a second
@@ -29,6 +29,9 @@ pub(crate) struct FuzzArgs {
     /// Also does what the model keeps out of because kernels die of it: finds known crashes, and makes them short.
     #[arg(long)]
     pub(crate) bold: bool,
+    /// Folder of cases that showed something new: they are begun with, and new ones are added.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cases: Option<PathBuf>,
     /// Folder for reports and for the corpus of what was found; default `artifacts/fuzz-<time>` in the workspace.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reports::event::{GuestEvent, GuestLine, Record, Seen};
 use reports::plan::DebugOptions;
 use reports::report::{Report, Verdict};
+use scenarios::fuzz::Act;
 use scenarios::model::{Input, Reproducer, Step};
 use scenarios::{Scenario, catalogue};
 
@@ -29,6 +30,39 @@ pub(crate) struct Bench<'a> {
     rounds: u32,
 }
 
+/// What a machine did last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LastCase {
+    /// A sequence of the model's.
+    Steps(Vec<Step>),
+    /// A case of the fuzzer's.
+    Acts(Vec<Act>),
+}
+
+impl LastCase {
+    /// The last of what was told before it was done; of the model's steps those that were begun, where that was told.
+    fn of(told: &[String]) -> Option<Self> {
+        let is_case = |text: &String| text.starts_with("case ") || text.starts_with("fuzz-case ");
+        let at = told.iter().rposition(is_case)?;
+        if let Some(acts) = told[at].strip_prefix("fuzz-case ") {
+            return serde_json::from_str(acts).ok().map(Self::Acts);
+        }
+        let mut steps: Vec<Step> = serde_json::from_str(told[at].strip_prefix("case ")?).ok()?;
+        let later = told[at..].iter().rev();
+        let reached = later.filter_map(|text| text.strip_prefix("at ")?.parse().ok()).next();
+        steps.truncate(reached.unwrap_or(usize::MAX));
+        Some(Self::Steps(steps))
+    }
+
+    /// How many steps it has.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Steps(steps) => steps.len(),
+            Self::Acts(acts) => acts.len(),
+        }
+    }
+}
+
 /// How a round ended.
 #[derive(Debug, Default)]
 pub(crate) struct RoundEnd {
@@ -38,8 +72,10 @@ pub(crate) struct RoundEnd {
     pub(crate) infrastructure: Option<String>,
     /// Title of the splat, where the kernel printed one or was lost.
     pub(crate) crash: Option<String>,
-    /// Steps that were being done last.
-    pub(crate) last_steps: Vec<Step>,
+    /// What was being done last.
+    pub(crate) last: Option<LastCase>,
+    /// Cases that showed something new, with their scenario.
+    pub(crate) cases: Vec<(String, Vec<Act>)>,
     /// What the guest had shrunk itself.
     pub(crate) reproducers: Vec<Reproducer>,
     /// Verdicts and summaries, one line each.
@@ -115,6 +151,11 @@ fn end_of(done: &Done, seed: u64) -> Result<RoundEnd, Error> {
     for (kernel, scenario) in report.scenarios() {
         end.told.push(format!("{}: {:?}: {}", scenario.id, scenario.verdict, scenario.message));
         for evidence in &scenario.evidence {
+            if evidence.name.starts_with("corpus-") {
+                let case = serde_json::from_str(&evidence.text).ok();
+                end.cases.extend(case.map(|case| (scenario.id.clone(), case)));
+                continue;
+            }
             let parsed = serde_json::from_str::<Reproducer>(&evidence.text);
             if let (true, Ok(found)) = (evidence.name.starts_with("reproducer"), parsed) {
                 let release = kernel.kernel.release.clone().unwrap_or_default();
@@ -130,21 +171,8 @@ fn end_of(done: &Done, seed: u64) -> Result<RoundEnd, Error> {
     let path = done.folder.join("events.jsonl");
     let text = std::fs::read_to_string(&path).map_err(Error::infrastructure)?;
     end.steps = text.lines().filter_map(step_text).collect();
-    end.last_steps = last_steps(&end.steps);
+    end.last = LastCase::of(&end.steps);
     Ok(end)
-}
-
-/// The last case, up to the step that was begun last where that was told.
-fn last_steps(told: &[String]) -> Vec<Step> {
-    let Some(at) = told.iter().rposition(|text| text.starts_with("case ")) else {
-        return Vec::new();
-    };
-    let case = told[at].strip_prefix("case ");
-    let mut steps: Vec<Step> =
-        case.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let reached = told[at..].iter().rev().find_map(|text| text.strip_prefix("at ")?.parse().ok());
-    steps.truncate(reached.unwrap_or(usize::MAX));
-    steps
 }
 
 fn step_text(line: &str) -> Option<String> {
@@ -185,12 +213,15 @@ fn title(text: &str) -> String {
         _ => first,
     };
     let mut title = String::new();
+    let mut last = "";
     for word in first.split_whitespace() {
         let number = word.trim_end_matches([':', ',']);
         let digits = number.strip_prefix("0x").unwrap_or(number);
         let is_number = digits.len() > 3 && digits.chars().all(|c| c.is_ascii_hexdigit());
-        title.push_str(if is_number { "N" } else { word });
+        let is_pid = last == "process" && digits.chars().all(|c| c.is_ascii_digit());
+        title.push_str(if is_number || is_pid { "N" } else { word });
         title.push(' ');
+        last = word;
     }
     if let Some(function) = function(text) {
         title.push_str(&format!("in {function}"));
@@ -202,15 +233,28 @@ fn title(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn told(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
     #[test]
     fn a_lost_machine_has_told_how_far_it_came() {
         let case = r#"case [{"do":"stop","dev":0},{"do":"del","dev":0},{"do":"del","dev":1}]"#;
-        let told = |lines: &[&str]| -> Vec<String> {
-            lines.iter().map(|line| (*line).to_owned()).collect()
+        let steps = |lines: &[&str]| match LastCase::of(&told(lines)) {
+            Some(LastCase::Steps(steps)) => steps.len(),
+            other => panic!("{other:?}"),
         };
-        assert_eq!(last_steps(&told(&["at 1", case])).len(), 3);
-        assert_eq!(last_steps(&told(&[case, "replay 1, failed 0", "at 1", "at 2"])).len(), 2);
-        assert_eq!(last_steps(&[]), []);
+        assert_eq!(steps(&["at 1", case]), 3);
+        assert_eq!(steps(&[case, "replay 1, failed 0", "at 1", "at 2"]), 2);
+        assert_eq!(LastCase::of(&[]), None);
+    }
+
+    #[test]
+    fn the_last_case_is_of_either_sort() {
+        let acts = told(&["case []", "fuzz-case [{\"do\":\"serve\"}]", "replay 1, failed 0"]);
+        assert_eq!(LastCase::of(&acts), Some(LastCase::Acts(vec![Act::Serve])));
+        let steps = told(&["fuzz-case []", "case []"]);
+        assert_eq!(LastCase::of(&steps), Some(LastCase::Steps(Vec::new())));
     }
 
     #[test]
@@ -222,5 +266,6 @@ mod tests {
             title("[    6.663] BUG: kernel NULL pointer dereference, address: 0000000000000018");
         assert_eq!(one, "BUG: kernel NULL pointer dereference, address: N");
         assert_eq!(one, two);
+        assert_eq!(title("process 115 exe in state D"), "process N exe in state D");
     }
 }

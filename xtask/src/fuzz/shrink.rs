@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use scenarios::model::{Input, Shrinker, Step};
+use scenarios::fuzz::Act;
+use scenarios::model::{Input, Shrinkable, Shrinker, Step};
 
-use super::{Bench, REPLAY};
+use super::{Bench, LastCase, REPLAY, REPLAY_ACTS};
 use crate::error::Error;
 use crate::interrupt;
 
@@ -15,21 +16,24 @@ const MACHINES_MAX: u32 = 40;
 /// Steps beyond the last that was told, which are tried first.
 const SLACKS: [usize; 2] = [1, 6];
 
-/// The shortest form of `steps` that still crashes `kernel` as `title` says, until `deadline`; none where the steps alone do
+/// The shortest form of `steps`, done again as `again` says, that still crashes `kernel` as `title` says, until `deadline`;
+/// none where the steps alone do
 /// not crash it again.
-pub(crate) fn shrink_crash(
+pub(crate) fn shrink_crash<S: Shrinkable>(
     bench: &mut Bench<'_>,
     kernel: &str,
-    steps: Vec<Step>,
+    steps: Vec<S>,
+    again: fn(Vec<S>) -> (&'static str, Input),
     title: &str,
     deadline: Instant,
-) -> Result<Option<Vec<Step>>, Error> {
+) -> Result<Option<Vec<S>>, Error> {
     let mut steps = steps;
-    let Some(told) = crashes(bench, kernel, &steps, title)? else { return Ok(None) };
+    let Some(told) = crashes(bench, kernel, again(steps.clone()), title)? else { return Ok(None) };
     // What was begun last may not have been told any more, or the kernel died of it some steps later.
     for slack in SLACKS {
         let first = &steps[..steps.len().min(told + slack)];
-        if first.len() < steps.len() && crashes(bench, kernel, first, title)?.is_some() {
+        let shorter = first.len() < steps.len();
+        if shorter && crashes(bench, kernel, again(first.to_vec()), title)?.is_some() {
             steps = first.to_vec();
             break;
         }
@@ -41,7 +45,7 @@ pub(crate) fn shrink_crash(
             break;
         }
         let Some(candidate) = shrinker.candidate() else { break };
-        let crashed = crashes(bench, kernel, &candidate, title)?;
+        let crashed = crashes(bench, kernel, again(candidate.clone()), title)?;
         shrinker.verdict(crashed.map(|_| candidate));
         bench.progress.line(&format!(
             "machine {} of at most {MACHINES_MAX}: {} steps crash it",
@@ -52,15 +56,24 @@ pub(crate) fn shrink_crash(
     Ok(Some(shrinker.best().to_vec()))
 }
 
-/// How many of `steps` had been begun, as far as was told, when it crashed; none where it did not, or elsewhere.
+/// How a sequence of the model's is done again. What takes a machine may be what the model would leave out.
+pub(crate) fn steps_again(steps: Vec<Step>) -> (&'static str, Input) {
+    (REPLAY, Input { steps, bold: true, ..Input::default() })
+}
+
+/// How a case of the fuzzer's is done again; several times, for much of it is a matter of time.
+pub(crate) fn acts_again(acts: Vec<Act>) -> (&'static str, Input) {
+    (REPLAY_ACTS, Input { acts, times: 20, ..Input::default() })
+}
+
+/// How many of the steps had been begun, as far as was told, when it crashed; none where it did not, or elsewhere.
 fn crashes(
     bench: &mut Bench<'_>,
     kernel: &str,
-    steps: &[Step],
+    (scenario, input): (&'static str, Input),
     title: &str,
 ) -> Result<Option<usize>, Error> {
-    // What takes a machine may be what the model would leave out.
-    let input = Input { steps: steps.to_vec(), bold: true, ..Input::default() };
-    let end = bench.round(kernel, &[REPLAY], 1, &input)?;
-    Ok((end.crash.as_deref() == Some(title)).then_some(end.last_steps.len()))
+    let end = bench.round(kernel, &[scenario], 1, &input)?;
+    let told = end.last.as_ref().map_or(0, LastCase::len);
+    Ok((end.crash.as_deref() == Some(title)).then_some(told))
 }

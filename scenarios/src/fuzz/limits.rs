@@ -1,0 +1,170 @@
+//! What is left out, because this kernel is known to die of it, each with its reason: so that the next thing is found.
+//!
+//! Reasons are in docs/kernel-facts.md and docs/kernel-findings/. Nothing of it is left out of a reproducer with `bold`.
+
+use ublk::uapi::{CtrlOp, Features, IoCmdOp};
+
+use super::act::{Act, Hold, Stage};
+use super::shot::{Change, Place, Shot, To};
+use crate::kernel::KernelRelease;
+
+/// What of a case is known when one of its acts is looked at.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    kernel: KernelRelease,
+    features: Features,
+    stage: Option<Stage>,
+    /// A command that ends a round is somewhere in the case.
+    stops: bool,
+    /// A command that waits for requests is.
+    freezes: bool,
+}
+
+/// The case without what this kernel does not take.
+#[must_use]
+pub fn strip(kernel: KernelRelease, acts: &[Act]) -> Vec<Act> {
+    let shots = || {
+        acts.iter().flat_map(|act| match act {
+            Act::Shots { shots, .. } => shots.as_slice(),
+            _ => &[],
+        })
+    };
+    let deletes = acts.iter().any(|act| matches!(act, Act::Delete));
+    let mut case = Case {
+        kernel,
+        features: Features::empty(),
+        stage: None,
+        stops: deletes || shots().any(stops),
+        freezes: shots().any(freezes),
+    };
+    let mut kept = Vec::new();
+    for act in acts {
+        if forbids(&mut case, act).is_none() {
+            kept.extend(without(&case, act));
+        }
+    }
+    kept
+}
+
+/// An act without the shots that are left out.
+fn without(case: &Case, act: &Act) -> Option<Act> {
+    let Act::Shots { ring, shots, races } = act else { return Some(act.clone()) };
+    let mut places = vec![None; shots.len()];
+    let mut kept = Vec::new();
+    for (index, shot) in shots.iter().enumerate() {
+        if forbids_shot(case, shot).is_none() {
+            places[index] = u8::try_from(kept.len()).ok();
+            kept.push(shot.clone());
+        }
+    }
+    let races = races.iter().filter_map(|(shot, what)| {
+        Some((places.get(usize::from(*shot)).copied().flatten()?, *what))
+    });
+    let races = races.collect();
+    (!kept.is_empty()).then_some(Act::Shots { ring: *ring, shots: kept, races })
+}
+
+/// Why an act is left out.
+fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
+    let kernel = case.kernel;
+    match act {
+        Act::Device { features, stage, .. } => {
+            case.features = Features::from_bits(*features);
+            case.stage = Some(*stage);
+            let pages = Features::SUPPORT_ZERO_COPY | Features::AUTO_BUF_REG;
+            if kernel.page_registration_bug().is_some() && !(case.features & pages).is_empty() {
+                return Some("pages that are registered print a splat on 7.2");
+            }
+            None
+        }
+        Act::Io { .. } if case.freezes => Some(
+            "a server that dies while its own stop waits for its request stays: docs/kernel-findings/stop-by-a-server-that-dies.md",
+        ),
+        Act::Kill { .. } if !kernel.at_least(7, 0) && case.stage.is_none() => {
+            Some("a server that dies while its START_DEV reads partitions stays, before 7.0")
+        }
+        Act::Hold { how: Hold::Slot } if !kernel.at_least(6, 16) => {
+            Some("6.12 takes a second to close a ring")
+        }
+        Act::Release { which: 0 }
+            if !kernel.at_least(7, 0) && case.stage >= Some(Stage::Fetched) =>
+        {
+            Some("6.12 takes a second to close a server's ring")
+        }
+        _ => None,
+    }
+}
+
+/// A command that ends a round, or may.
+fn stops(shot: &Shot) -> bool {
+    let ends = [
+        CtrlOp::StopDev,
+        CtrlOp::TryStopDev,
+        CtrlOp::DelDev,
+        CtrlOp::DelDevAsync,
+        CtrlOp::QuiesceDev,
+    ];
+    ends.iter().any(|op| shot.nr() == Some(op.nr()))
+}
+
+/// A command that waits until no request is in flight, holding what every stop of the device needs.
+fn freezes(shot: &Shot) -> bool {
+    let others = [CtrlOp::RegBuf, CtrlOp::UnregBuf, CtrlOp::UpdateSize];
+    stops(shot) || others.iter().any(|op| shot.nr() == Some(op.nr()))
+}
+
+/// Why a shot is left out.
+fn forbids_shot(case: &Case, shot: &Shot) -> Option<&'static str> {
+    let kernel = case.kernel;
+    let is = |op: CtrlOp| shot.nr() == Some(op.nr());
+    let is_io = |op: IoCmdOp| shot.nr() == Some(op.nr());
+    if is(CtrlOp::UpdateSize) && kernel.at_least(6, 16) && !kernel.at_least(7, 0) {
+        return Some("UPDATE_SIZE without a disk is a NULL dereference before 7.0");
+    }
+    let malformed = shot.has(|c| matches!(c, Change::AutoReg(..) | Change::SqePlace(_)));
+    if malformed && kernel.at_least(6, 16) && !kernel.at_least(7, 0) {
+        return Some("a refused registration is answered twice on 6.17 and 6.18");
+    }
+    let null = shot.has(|c| matches!(c, Change::Place(Place::Null | Place::Small(0))));
+    if is_io(IoCmdOp::FetchReq) && kernel.is_series(6, 16) && null {
+        return Some("FETCH without a buffer is forgotten on 6.16");
+    }
+    let begins = is(CtrlOp::StartDev) || is(CtrlOp::EndUserRecovery);
+    if begins && !kernel.at_least(7, 3) && case.stops && case.stage >= Some(Stage::Opened) {
+        return Some("before 7.3 START_DEV after a stop uses dead commands");
+    }
+    if begins && !kernel.at_least(7, 0) && case.stage == Some(Stage::Fetched) {
+        return Some("a server that dies while its START_DEV reads partitions stays, before 7.0");
+    }
+    let fetches = is_io(IoCmdOp::FetchReq) && shot.to() == To::Char;
+    if fetches && !kernel.at_least(7, 3) && case.stage == Some(Stage::Opened) {
+        return Some("before 7.3 a device whose tags are fetched in part does not come back");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::act::Racing;
+    use super::super::shot::Base;
+    use super::*;
+
+    #[test]
+    fn a_race_follows_its_shot_when_one_before_it_is_left_out() {
+        let shot = |op: CtrlOp| Shot { base: Base::Control(op.nr()), tag: (0, 0), changes: vec![] };
+        let acts = [Act::Shots {
+            ring: 0,
+            shots: vec![shot(CtrlOp::UpdateSize), shot(CtrlOp::StopDev)],
+            races: vec![(0, Racing::Data), (1, Racing::Len)],
+        }];
+        let kernel = KernelRelease::parse("6.17.13").unwrap();
+        let wanted = Act::Shots {
+            ring: 0,
+            shots: vec![shot(CtrlOp::StopDev)],
+            races: vec![(0, Racing::Len)],
+        };
+        assert_eq!(strip(kernel, &acts), [wanted]);
+        let kernel = KernelRelease::parse("7.3.4").unwrap();
+        assert_eq!(strip(kernel, &acts), acts);
+    }
+}
