@@ -84,7 +84,7 @@ impl Hand {
 
     /// REGISTER_IO_BUF or UNREGISTER_IO_BUF of `tag`'s pages in `slot`.
     pub(super) fn slot_command(&self, op: IoCmdOp, tag: u16, slot: u16) -> RawSqe {
-        let addr = Addr::Small(slot.into());
+        let addr = Addr::Small(slot);
         RawSqe::io(&self.file, op.encoded(), &IoPayload { tag, addr, ..IoPayload::default() })
     }
 
