@@ -49,7 +49,7 @@ pub(super) fn run(
 ) -> Result<String, Stop> {
     let input = Input::read()?;
     let mut lab = Lab::new(context, PATIENCE)?;
-    lab.plant = input.plant;
+    lab.plant = input.plant.is_some();
     let limit = input.time_limit(context);
     let mut course = Course {
         theme,
