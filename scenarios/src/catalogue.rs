@@ -110,4 +110,17 @@ mod tests {
     fn filters(#[case] filter: &str, #[case] id: &str, #[case] expected: bool) {
         assert_eq!(matches(filter, id), expected);
     }
+
+    /// A known bug without a page would excuse a red that nobody can look up.
+    #[test]
+    fn every_known_bug_has_its_page() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for release in ["6.12.1", "6.16.1", "6.17.1", "6.18.1", "7.2.1", "7.3.1", "7.3.1-lockdep"] {
+            let kernel = crate::kernel::KernelRelease::parse(release).unwrap();
+            for reference in all().filter_map(|scenario| (scenario.known_bug)(kernel)) {
+                let page = reference.split(',').next().unwrap_or_default();
+                assert!(root.join(page).is_file(), "{reference}: there is no {page}");
+            }
+        }
+    }
 }
