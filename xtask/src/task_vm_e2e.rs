@@ -76,7 +76,8 @@ pub(crate) fn show(done: &Done, json: bool) -> Result<(), Error> {
     // anstream takes the colours out again where the output is no terminal.
     anstream::println!("{}", render::terminal(&done.report, render::Palette::ansi()));
     anstream::println!("reports: {}", done.folder.display());
-    for (file, what) in FILES {
+    // A merged report has no record of its own.
+    for (file, what) in FILES.iter().filter(|(file, _)| done.folder.join(file).is_file()) {
         anstream::println!("  {file:<13} {what}");
     }
     Ok(())
