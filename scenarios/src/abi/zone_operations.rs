@@ -1,7 +1,6 @@
 //! Operations on zones as a server sees them, and what of its results whoever asked gets to see.
 
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reports::event::FailureKind;
@@ -9,7 +8,7 @@ use ublk::raw::CharFile;
 use ublk::uapi::{IoDesc, Op};
 
 use super::control::tear_down;
-use super::zones::{ZONE_SECTORS, ZONES, params, put, right, started, zoned, zones_of};
+use super::zones::{ZONE_SECTORS, ZONES, live_zoned, put, zones_of};
 use crate::block::nodes;
 use crate::context::{Context, During, Stop, errno};
 use crate::probe;
@@ -25,7 +24,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 const BLKZONE: &str = "/sbin/blkzone";
-const ENOSPC: i32 = nix::libc::ENOSPC;
 
 /// What an operation on zones came to.
 struct Seen {
@@ -79,17 +77,7 @@ fn blkzone(
 
 fn operations(context: &mut Context) -> Result<String, Stop> {
     probe::program(BLKZONE)?;
-    let mut rig = zoned(context)?;
-    let params = params(&rig);
-    let set = rig.set_params_raw(context, &params)?;
-    context.check_result("SET_PARAMS", set, 0)?;
-    let file = Arc::new(rig.open(context)?);
-    let mut fetcher = Fetcher::new(&rig, &file, 0)?;
-    fetcher.fetch_all()?;
-    let mut answer = |request: &_| right(request).map_err(|_| ENOSPC);
-    let result = started(context, &mut rig, &file, &mut fetcher, &mut answer)?;
-    context.check_result("START_DEV", result, 0)?;
-    rig.settle(context, &mut fetcher)?;
+    let (rig, file, mut fetcher) = live_zoned(context)?;
     let mut asked = 0;
     for (verb, op) in [
         ("open", Op::ZoneOpen),

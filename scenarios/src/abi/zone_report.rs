@@ -2,7 +2,6 @@
 //! what that somebody gets.
 
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reports::event::FailureKind;
@@ -10,7 +9,7 @@ use ublk::raw::CharFile;
 use ublk::uapi::Op;
 
 use super::control::tear_down;
-use super::zones::{ZONE_SECTORS, ZONES, params, put, right, started, zoned, zones_of};
+use super::zones::{ZONE_SECTORS, ZONES, live_zoned, put, zones_of};
 use crate::block::nodes;
 use crate::context::{Context, During, Stop};
 use crate::probe;
@@ -66,17 +65,7 @@ fn blkzone(
 
 fn report(context: &mut Context) -> Result<String, Stop> {
     probe::program(BLKZONE)?;
-    let mut rig = zoned(context)?;
-    let params = params(&rig);
-    let set = rig.set_params_raw(context, &params)?;
-    context.check_result("SET_PARAMS", set, 0)?;
-    let file = Arc::new(rig.open(context)?);
-    let mut fetcher = Fetcher::new(&rig, &file, 0)?;
-    fetcher.fetch_all()?;
-    let mut answer = |request: &_| right(request).map_err(|_| ENOSPC);
-    let result = started(context, &mut rig, &file, &mut fetcher, &mut answer)?;
-    context.check_result("START_DEV", result, 0)?;
-    rig.settle(context, &mut fetcher)?;
+    let (rig, file, mut fetcher) = live_zoned(context)?;
 
     let (done, said, asked) = blkzone(context, &rig, &file, &mut fetcher, false)?;
     let zones = said.lines().filter(|line| line.contains("start:")).count();

@@ -218,6 +218,21 @@ pub(super) fn started(
     Err(Stop::fail(FailureKind::Completion, "START_DEV got no answer"))
 }
 
+/// A device of zones that is live, with its server.
+pub(super) fn live_zoned(context: &mut Context) -> Result<(Rig, Arc<CharFile>, Fetcher), Stop> {
+    let mut rig = zoned(context)?;
+    let params = params(&rig);
+    let set = rig.set_params_raw(context, &params)?;
+    context.check_result("SET_PARAMS", set, 0)?;
+    let file = Arc::new(rig.open(context)?);
+    let mut fetcher = Fetcher::new(&rig, &file, 0)?;
+    fetcher.fetch_all()?;
+    let result = started(context, &mut rig, &file, &mut fetcher, &mut right)?;
+    context.check_result("START_DEV", result, 0)?;
+    rig.settle(context, &mut fetcher)?;
+    Ok((rig, file, fetcher))
+}
+
 /// Where a START_DEV that fails after its server was asked leaves the timer of a queue that is freed, and the kernel
 /// crashes some seconds later, in whatever runs then: seen on these series, see docs/kernel-facts.md.
 fn frees_a_queue_with_its_timer(kernel: KernelRelease) -> bool {
