@@ -33,6 +33,19 @@ pub(super) enum Action {
     ZeroKeep,
 }
 
+impl Action {
+    /// Each of them once. The last costs a process for each request.
+    pub(super) const EVERY: [Self; 7] = [
+        Self::Read,
+        Self::Write,
+        Self::FuaWrite,
+        Self::Flush,
+        Self::Zero,
+        Self::ZeroKeep,
+        Self::Discard,
+    ];
+}
+
 /// How it ended: what was read or written, or an error.
 pub(super) type Sent = JoinHandle<io::Result<Vec<u8>>>;
 

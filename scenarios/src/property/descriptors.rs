@@ -129,18 +129,9 @@ fn address(kernel: KernelRelease, hand: &Hand, tag: u16) -> u64 {
 
 /// A request: what, where and how long.
 fn generated(rng: &mut ChaCha8Rng, number: usize) -> (Action, u64, usize) {
-    const EVERY: [Action; 7] = [
-        Action::Read,
-        Action::Write,
-        Action::FuaWrite,
-        Action::Flush,
-        Action::Zero,
-        Action::ZeroKeep,
-        // Each costs a process, so that there is one.
-        Action::Discard,
-    ];
-    // Each of them once, and then whatever comes.
-    let action = EVERY.get(number).copied().unwrap_or_else(|| EVERY[rng.random_range(0..6)]);
+    // Each of them once, and then whatever comes but the last.
+    let every = Action::EVERY;
+    let action = every.get(number).copied().unwrap_or_else(|| every[rng.random_range(0..6)]);
     let sectors: u64 = match rng.random_range(0..4) {
         0 => rng.random_range(1..=8),
         1 => rng.random_range(1..=128),

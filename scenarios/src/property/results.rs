@@ -188,15 +188,7 @@ fn results(context: &mut Context, mode: Mode) -> Result<String, Stop> {
     let mut hand = Hand::live(context, mode, 4, with_everything)?;
     let client = Client::open(context, &mut hand)?;
     let mut asked = 0;
-    for action in [
-        Action::Read,
-        Action::Write,
-        Action::FuaWrite,
-        Action::Flush,
-        Action::Zero,
-        Action::ZeroKeep,
-        Action::Discard,
-    ] {
+    for action in Action::EVERY {
         for (generation, result) in (1..).zip(numbers(context, mode, action)) {
             one(context, &mut hand, &client, action, generation, result)?;
             asked += 1;

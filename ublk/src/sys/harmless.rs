@@ -81,26 +81,18 @@ pub(crate) struct HarmlessSqe {
 }
 
 impl HarmlessSqe {
+    /// These bytes, which are no batch command and name no slot, and point at no elements.
+    fn of(bytes: SqeBytes, file: Option<&Arc<File>>) -> Self {
+        Self { bytes, file: file.cloned(), elements: Elements::None, batch: false, slot: false }
+    }
+
     /// All zeros, a NOP.
     pub(crate) fn zeroed() -> Self {
-        Self {
-            bytes: SqeBytes::zeroed(),
-            file: None,
-            elements: Elements::None,
-            batch: false,
-            slot: false,
-        }
+        Self::of(SqeBytes::zeroed(), None)
     }
 
     fn new(file: &Arc<File>, cmd_op: u32) -> Self {
-        let bytes = SqeBytes::uring_cmd(file.as_raw_fd(), cmd_op, 0);
-        Self {
-            bytes,
-            file: Some(Arc::clone(file)),
-            elements: Elements::None,
-            batch: false,
-            slot: false,
-        }
+        Self::of(SqeBytes::uring_cmd(file.as_raw_fd(), cmd_op, 0), Some(file))
     }
 
     /// A command with a control payload, whose `addr` is replaced.
@@ -149,20 +141,14 @@ impl HarmlessSqe {
     pub(crate) fn fixed(file: &Arc<File>, write: bool, position: u64) -> Self {
         let opcode = if write { OP_WRITE_FIXED } else { OP_READ_FIXED };
         let bytes = SqeBytes::fixed(opcode, file.as_raw_fd(), position);
-        Self {
-            bytes,
-            file: Some(Arc::clone(file)),
-            elements: Elements::None,
-            batch: false,
-            slot: false,
-        }
+        Self::of(bytes, Some(file))
     }
 
     /// A command to nobody.
     pub(crate) fn nowhere(cmd_op: u32, cmd: CtrlCmd, addr: Addr<'_>) -> Self {
         let mut bytes = SqeBytes::uring_cmd(NO_FILE, cmd_op, 0);
         bytes.set_ctrl_cmd(&CtrlCmd { addr: addr.to_bits(), ..cmd });
-        Self { bytes, file: None, elements: Elements::None, batch: false, slot: false }
+        Self::of(bytes, None)
     }
 
     /// An operation that is no command. The length is 16 bits wide, and an arena's fence is longer: what begins in an arena
@@ -180,20 +166,14 @@ impl HarmlessSqe {
         if op == Ordinary::Splice {
             bytes.set_splice_from(file.as_raw_fd());
         }
-        Self {
-            bytes,
-            file: Some(Arc::clone(file)),
-            elements: Elements::None,
-            batch: false,
-            slot: false,
-        }
+        Self::of(bytes, Some(file))
     }
 
     /// Closes a slot of the ring's file table; the slot that is not there is 0, which names no slot.
     pub(crate) fn close_slot(slot: u16) -> Self {
         let mut bytes = SqeBytes::fixed(OP_CLOSE, 0, 0);
         bytes.set_file_index(u32::from(slot) + 1);
-        Self { bytes, file: None, elements: Elements::None, batch: false, slot: false }
+        Self::of(bytes, None)
     }
 
     /// Names a slot of the ring's file table in the place of a descriptor; for a command only.
