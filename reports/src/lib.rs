@@ -11,6 +11,7 @@ pub mod driver;
 pub mod event;
 mod fold;
 pub mod gate;
+mod hash;
 pub mod html;
 mod partition;
 pub mod perf;
@@ -24,6 +25,7 @@ mod store;
 mod text;
 
 pub use fold::{KernelInput, MergeError, RunInput, fold, merge, remaining};
+pub use hash::fnv1a;
 pub use partition::{Partition, PartitionError};
 pub use report::{ExitCode, Report, Status};
 pub use schema::{baseline_schema, perf_schema, schema};

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::hash::fnv1a;
+
 /// Parts that a run is cut into at most; each boots every kernel that it has a cell of.
 const PARTS_MAX: u32 = 256;
 
@@ -64,10 +66,7 @@ impl Partition {
 /// FNV-1a over both names, with its upper half folded in: small counts look at the lower bits only. The parts of a
 /// run may be made by different builds of this program, so this is an interface.
 fn hash(kernel: &str, scenario: &str) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let bytes = kernel.bytes().chain([0]).chain(scenario.bytes());
-    let hash = bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    let hash = fnv1a(kernel.bytes().chain([0]).chain(scenario.bytes()));
     hash ^ (hash >> 32)
 }
 

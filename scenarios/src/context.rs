@@ -236,12 +236,7 @@ impl Context {
     /// A random generator of its own for `label`, the same in every run with this seed.
     #[must_use]
     pub fn rng(&self, label: &str) -> ChaCha8Rng {
-        // FNV-1a: only has to spread labels, and stays the same across compiler versions.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in label.bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        ChaCha8Rng::seed_from_u64(self.seed ^ hash)
+        ChaCha8Rng::seed_from_u64(self.seed ^ reports::fnv1a(label.bytes()))
     }
 
     /// Time given to a command that should not block.
