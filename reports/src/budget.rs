@@ -60,6 +60,10 @@ pub struct Budgets {
     pub steps_max: u32,
 }
 
+/// Most boots of one kernel's plan. Each known bug that leaves its mark on the kernel costs one: on 7.2 that is every scenario
+/// that registers pages, some 45 in a whole run. A kernel that crashes at everything is given up long before its scenarios end.
+const BOOTS_MAX: u32 = 64;
+
 /// Factor for a kernel that checks itself: the time KASAN, the lock validator and UBSAN together take, where
 /// nothing but the kernel runs. Counting branches of one driver costs nothing that shows.
 pub const CHECKED_KERNEL_SCALE: u32 = 3;
@@ -85,7 +89,7 @@ impl Budgets {
             quiet_ms: 150 * factor,
             hang_grace_ms: 500 * factor,
             boot_retries_max: 2,
-            boots_max: 24,
+            boots_max: BOOTS_MAX,
             evidence_bytes_max: 64 << 10,
             console_bytes_max: 4 << 20,
             steps_max: 2_000,

@@ -1,21 +1,10 @@
 //! The rings that commands are sent through: set-up flags in every combination that means something, and some that do not.
 
 use ublk::raw::WildShape;
-
-const IOPOLL: u32 = 1 << 0;
-const SQPOLL: u32 = 1 << 1;
-const R_DISABLED: u32 = 1 << 6;
-const SUBMIT_ALL: u32 = 1 << 7;
-const COOP_TASKRUN: u32 = 1 << 8;
-const TASKRUN_FLAG: u32 = 1 << 9;
-pub(super) const SQE128: u32 = 1 << 10;
-const CQE32: u32 = 1 << 11;
-const SINGLE_ISSUER: u32 = 1 << 12;
-const DEFER_TASKRUN: u32 = 1 << 13;
-const NO_SQARRAY: u32 = 1 << 16;
-const HYBRID_IOPOLL: u32 = 1 << 17;
-const CQE_MIXED: u32 = 1 << 18;
-pub(super) const SQE_MIXED: u32 = 1 << 19;
+use ublk::raw::setup::{
+    COOP_TASKRUN, CQE_MIXED, CQE32, DEFER_TASKRUN, HYBRID_IOPOLL, IOPOLL, NO_SQARRAY, R_DISABLED,
+    SINGLE_ISSUER, SQE_MIXED, SQE128, SQPOLL, SUBMIT_ALL, TASKRUN_FLAG,
+};
 
 /// What a ring's file table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -124,7 +124,8 @@ fn delete_all(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<
             Some(server) if world.forbids(&closing).is_some() => Step::KillServer { server },
             _ => closing,
         };
-        let order = [Step::Answer { dev }, leave, Step::Del { dev }, Step::CloseBlock { dev }];
+        let close = |client| Step::CloseBlock { dev, client };
+        let order = [Step::Answer { dev }, leave, Step::Del { dev }, close(0), close(1)];
         for step in order {
             if world.device(dev).is_some() && world.forbids(&step).is_none() {
                 done.push(step);

@@ -5,7 +5,7 @@ use super::effects::Effects;
 use super::profile::Profile;
 use super::sort::{Recovery, Sort};
 use super::step::Step;
-use crate::rig::{EACCES, EBUSY, EINVAL, ENODEV, EOPNOTSUPP};
+use crate::rig::{EACCES, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP};
 
 /// A control command about a device that is there.
 pub(super) fn command(
@@ -27,7 +27,7 @@ pub(super) fn command(
         Step::Stop { .. } => wait(device, slot, Waits::Stop, effects),
         Step::TryStop { .. } if !profile.try_stop => effects.result(-EOPNOTSUPP),
         Step::TryStop { .. } if !device.has_disk() => effects.result(-ENODEV),
-        Step::TryStop { .. } if device.block_open => effects.result(-EBUSY),
+        Step::TryStop { .. } if device.is_open() => effects.result(-EBUSY),
         Step::TryStop { .. } => wait(device, slot, Waits::TryStop, effects),
         Step::Quiesce { .. } => effects.result(quiesce(device, profile)),
         Step::UpdateSize { .. } if !profile.update_size => effects.result(-EOPNOTSUPP),
@@ -36,11 +36,18 @@ pub(super) fn command(
             device.mib = mib;
             effects.result(0);
         }
+        // The path that it carries is looked up.
+        Step::GetInfo2 { .. } if device.deleted => effects.result(-ENOENT),
+        Step::RegBuf { .. } | Step::UnregBuf { .. } if !device.sort.shared => {
+            effects.result(-EOPNOTSUPP);
+        }
+        Step::RegBuf { page, .. } => effects.result(reg_buf(device, page)),
+        Step::UnregBuf { index, .. } => effects.result(unreg_buf(device, index)),
         Step::Del { .. } if device.deleted => wait(device, slot, Waits::Del, effects),
         Step::Del { .. } => wait(device, slot, Waits::StopOfDel { wait: true }, effects),
         Step::DelAsync { .. } if device.deleted => effects.result(0),
         Step::DelAsync { .. } => wait(device, slot, Waits::StopOfDel { wait: false }, effects),
-        // GET_PARAMS, and mmap by the opener, which always may.
+        // GET_PARAMS, GET_DEV_INFO2, and mmap by the opener, which always may.
         _ => effects.result(0),
     }
 }
@@ -69,6 +76,26 @@ fn set_params(device: &mut Device, valid: bool) -> i32 {
     // Refused ones wipe what was stored; a START_DEV that waits has taken its limits, and finds no size.
     device.mib = if valid { super::device::DEFAULT_MIB } else { 0 };
     if valid { 0 } else { -EINVAL }
+}
+
+/// The smallest index that is free, unless the page is registered already.
+fn reg_buf(device: &mut Device, page: u8) -> i32 {
+    if device.shared[usize::from(page)].is_some() {
+        return -EEXIST;
+    }
+    let free = (0..=u8::MAX).find(|index| !device.shared.contains(&Some(*index)));
+    device.shared[usize::from(page)] = free;
+    free.map_or(0, i32::from)
+}
+
+fn unreg_buf(device: &mut Device, index: u8) -> i32 {
+    match device.shared.iter_mut().find(|held| **held == Some(index)) {
+        Some(held) => {
+            *held = None;
+            0
+        }
+        None => -ENOENT,
+    }
 }
 
 fn start_recovery(device: &mut Device, profile: &Profile) -> i32 {

@@ -11,6 +11,11 @@ use super::sort::{Recovery, Sort};
 /// Size of a device until UPDATE_SIZE.
 pub(super) const DEFAULT_MIB: u8 = 8;
 
+/// Clients that open the block device.
+pub(super) const CLIENTS: usize = 2;
+/// Pages that can be registered with a device.
+pub(super) const PAGES: usize = 2;
+
 /// `UBLK_S_DEV_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -74,7 +79,7 @@ impl Waits {
     }
 }
 
-/// A read that is not answered.
+/// A read or a write that is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools)] // Each is one step further on its way.
 pub struct Read {
@@ -90,6 +95,10 @@ pub struct Read {
     pub committed: bool,
     /// The thread that it was given to is gone: nobody can commit it.
     pub orphan: bool,
+    /// It is a write.
+    pub write: bool,
+    /// Its data has to be asked for before it is committed.
+    pub wants: bool,
 }
 
 /// One device.
@@ -128,8 +137,10 @@ pub struct Device {
     pub queue_was_ready: bool,
     /// All tags were fetched once, and the driver still says so: see [`Profile::ready_is_kept`].
     pub kept_ready: bool,
-    /// A client has the block device open.
-    pub block_open: bool,
+    /// Which clients have the block device open.
+    pub clients: [bool; CLIENTS],
+    /// Index under which each page of the test's is registered.
+    pub shared: [Option<u8>; PAGES],
     /// Commands that are held back.
     pub waiting: Vec<Waiting>,
     /// Reads that are not answered.
@@ -157,7 +168,8 @@ impl Device {
             recovering: false,
             queue_was_ready: false,
             kept_ready: false,
-            block_open: false,
+            clients: [false; CLIENTS],
+            shared: [None; PAGES],
             waiting: Vec::new(),
             reads: Vec::new(),
         }
@@ -173,6 +185,12 @@ impl Device {
     #[must_use]
     pub fn has_disk(&self) -> bool {
         self.state != State::Dead
+    }
+
+    /// Whether a client has the block device open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.clients.contains(&true)
     }
 
     /// Whether every tag was fetched in this round.
@@ -274,7 +292,7 @@ impl Device {
         }
         self.state = State::Dead;
         self.server = None;
-        self.used = self.block_open && self.used;
+        self.used = self.is_open() && self.used;
     }
 
     /// STOP_DEV's work, once no request is with the server.
@@ -323,7 +341,7 @@ impl Device {
         let reissue = self.sort.recovery == Recovery::Reissue && !self.is_stopping_slowly();
         for read in std::mem::take(&mut self.reads) {
             if self.holds() && (!read.delivered || reissue) {
-                self.reads.push(Read { delivered: false, orphan: false, ..read });
+                self.reads.push(Read { delivered: false, orphan: false, wants: false, ..read });
             } else {
                 effects.read(read.slot, &[-nix::libc::EIO]);
             }

@@ -42,7 +42,11 @@ pub(super) fn started_again(context: &mut Context) -> Result<String, Stop> {
     steps.extend(up);
     steps.extend([Step::Stop { dev }, Step::KillServer { server }]);
     steps.extend(up);
-    steps.extend([Step::OpenBlock { dev }, Step::Read { dev, queue: 0 }, Step::Answer { dev }]);
+    steps.extend([
+        Step::OpenBlock { dev, client: 0 },
+        Step::Read { dev, queue: 0 },
+        Step::Answer { dev },
+    ]);
     announce(context, &steps);
     let difference = case::run(&mut lab, &world, &steps)?;
     let told = difference.as_ref().map(case::Difference::to_text).unwrap_or_default();
@@ -75,7 +79,7 @@ pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
         Step::Open { dev, server },
         Step::FetchAll { dev, spread: false },
         Step::Start { dev, server },
-        Step::OpenBlock { dev },
+        Step::OpenBlock { dev, client: 0 },
         Step::KillServer { server },
         Step::StartRecovery { dev },
         Step::Open { dev, server },
@@ -110,6 +114,51 @@ pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
     Ok("FETCH_REQ of a tag that has a request is refused, and the request is answered".into())
 }
 
+/// Where REG_BUF of a device that waits for its server was seen to keep everybody else away from it.
+pub(super) fn registration_bug(kernel: KernelRelease) -> Option<&'static str> {
+    // Every series that has REG_BUF.
+    let seen = kernel.at_least(7, 1);
+    seen.then_some("docs/kernel-findings/registration-waits-with-the-mutex.md")
+}
+
+/// A client reads from a device that has lost its server, memory is registered with it, and it is to be stopped.
+pub(super) fn registration_while_a_read_waits(context: &mut Context) -> Result<String, Stop> {
+    crate::rig::offered(ublk::uapi::Features::SHMEM_ZC)?;
+    let world = World { bold: true, ..empty(context, 1, 1)? };
+    let mut lab = Lab::new(&world, PATIENCE)?;
+    let (dev, server) = (0, 0);
+    let steps = [
+        Step::Add { dev, sort: Sort::plain(Recovery::Plain, false).with_shared_memory() },
+        Step::SetParams { dev, valid: true },
+        Step::Open { dev, server },
+        Step::FetchAll { dev, spread: false },
+        Step::Start { dev, server },
+        Step::OpenBlock { dev, client: 0 },
+        Step::KillServer { server },
+        Step::Read { dev, queue: 0 },
+    ];
+    announce(context, &steps);
+    let mut state = world.clone();
+    for step in &steps {
+        match lab.step(&mut state, step) {
+            Ok(()) => {}
+            Err(Trouble::Broken(stop)) => return Err(stop),
+            Err(Trouble::Differs { expected, observed }) => {
+                let what = format!("{step}: expected {expected}, observed {observed}");
+                return context.check(FailureKind::State, what, false).map(|()| String::new());
+            }
+        }
+    }
+    let quiet = context.quiet();
+    let registered = lab.ask(&Step::RegBuf { dev, page: 0 }, quiet)?;
+    context.step(format_args!("REG_BUF of a page: {registered:?} within {quiet:?}"));
+    let stopped = lab.ask(&Step::Stop { dev }, PATIENCE)?;
+    let what = format!("STOP_DEV is answered while REG_BUF waits for a read: {stopped:?}");
+    context.check(FailureKind::State, what, stopped == Some(0))?;
+    lab.sweep(&world)?;
+    Ok("the read fails, and both commands are answered".into())
+}
+
 /// A device whose next server has fetched is quiesced, and read from.
 pub(super) fn quiesce_of_a_successor(context: &mut Context) -> Result<String, Stop> {
     crate::rig::offered(ublk::uapi::Features::QUIESCE)?;
@@ -126,7 +175,7 @@ pub(super) fn quiesce_of_a_successor(context: &mut Context) -> Result<String, St
         Step::Open { dev, server },
         Step::FetchAll { dev, spread: false },
         Step::Quiesce { dev },
-        Step::OpenBlock { dev },
+        Step::OpenBlock { dev, client: 0 },
         Step::Read { dev, queue: 0 },
     ];
     announce(context, &steps);

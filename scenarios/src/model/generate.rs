@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 
 use super::queue::{QUEUES_MAX, TAGS};
 use super::sort::Sort;
-use super::step::Step;
+use super::step::{Step, Stray};
 use super::world::World;
 
 /// How much more often a step is drawn that changes the model's state.
@@ -41,7 +41,15 @@ pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
         steps.extend((0..TAGS * QUEUES_MAX).map(|tag| Step::Fetch { dev, tag, thread: 0 }));
         steps.extend([0, TAGS].map(|tag| Step::Fetch { dev, tag, thread: 1 }));
         steps.extend([false, true].map(|spread| Step::FetchAll { dev, spread }));
-        steps.extend((0..QUEUES_MAX).map(|queue| Step::Read { dev, queue }));
+        for queue in 0..QUEUES_MAX {
+            steps.extend([Step::Read { dev, queue }, Step::Write { dev, queue }]);
+        }
+        for client in 0..2 {
+            steps.extend([Step::OpenBlock { dev, client }, Step::CloseBlock { dev, client }]);
+        }
+        for page in 0..2 {
+            steps.extend([Step::RegBuf { dev, page }, Step::UnregBuf { dev, index: page }]);
+        }
         steps.extend([
             Step::SetParams { dev, valid: true },
             Step::SetParams { dev, valid: false },
@@ -57,8 +65,10 @@ pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
             Step::StartRecovery { dev },
             Step::Del { dev },
             Step::DelAsync { dev },
-            Step::OpenBlock { dev },
-            Step::CloseBlock { dev },
+            Step::GetInfo2 { dev },
+            Step::GetData { dev },
+            Step::Stray { dev, command: Stray::Commit },
+            Step::Stray { dev, command: Stray::Unknown },
             Step::Answer { dev },
             Step::AnswerWrong { dev },
             Step::Copy { dev, write: true },

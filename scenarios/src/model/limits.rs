@@ -6,7 +6,7 @@ use super::older;
 use super::profile::Profile;
 use super::queue::{Queue, TAGS, Tag};
 use super::sort::{Mode, Recovery, Sort};
-use super::step::Step;
+use super::step::{Step, Stray};
 use super::world::{SECOND_THREAD, World, thread_of};
 
 /// Commands that may be held back at once.
@@ -46,7 +46,7 @@ impl World {
         let device = self.device(dev);
         let Some(device) = device else { return needs_device(step) };
         meaningless(device, step)
-            .or_else(|| too_new(&self.profile, step))
+            .or_else(|| too_new(&self.profile, device, step))
             .or_else(|| about_tags(device, step))
             .or_else(|| ambiguous(device, step))
             .or_else(|| if self.bold { None } else { deadly(&self.profile, device, step) })
@@ -69,6 +69,9 @@ impl World {
         }
         if sort.mode == Mode::ZeroCopy && !self.profile.zero_copy {
             return Some("before 7.3 registration differs, or complains");
+        }
+        if sort.shared && !self.profile.shared {
+            return Some("registered memory is modelled from 7.3");
         }
         if sort.two_queues && !self.profile.two_cpus {
             return Some("a device has no more queues than there are CPUs");
@@ -99,6 +102,9 @@ fn needs_device(step: &Step) -> Option<&'static str> {
             | Step::CloseChar { .. }
             | Step::CloseBlock { .. }
             | Step::Read { .. }
+            | Step::Write { .. }
+            | Step::GetData { .. }
+            | Step::Stray { .. }
             | Step::Answer { .. }
             | Step::AnswerWrong { .. }
             | Step::Copy { .. }
@@ -131,6 +137,8 @@ fn meaningless(device: &Device, step: &Step) -> Option<&'static str> {
         | Step::Fetch { .. }
         | Step::FetchAll { .. }
         | Step::CloseChar { .. }
+        | Step::GetData { .. }
+        | Step::Stray { .. }
         | Step::Copy { .. }
         | Step::Register { .. }
         | Step::Unregister { .. }
@@ -138,18 +146,28 @@ fn meaningless(device: &Device, step: &Step) -> Option<&'static str> {
         {
             Some("nobody has the char device open")
         }
-        Step::OpenBlock { .. } if device.block_open => Some("the client has it open"),
-        Step::CloseBlock { .. } | Step::Read { .. } if !device.block_open => {
+        Step::OpenBlock { client, .. } if device.clients[usize::from(*client)] => {
+            Some("the client has it open")
+        }
+        Step::CloseBlock { client, .. } if !device.clients[usize::from(*client)] => {
             Some("the client does not have it open")
+        }
+        Step::Read { .. } | Step::Write { .. } if !device.is_open() => {
+            Some("no client has it open")
         }
         Step::CloseBlock { .. } if !device.reads.is_empty() => {
             Some("reads keep the block device open")
         }
-        Step::Read { queue, .. } if *queue >= device.sort.queues() => {
+        Step::Read { queue, .. } | Step::Write { queue, .. } if *queue >= device.sort.queues() => {
             Some("there is no such queue")
         }
-        Step::Read { queue, .. } if reads_of(device, *queue) >= usize::from(TAGS) => {
-            Some("a further read would wait for a tag")
+        Step::Read { queue, .. } | Step::Write { queue, .. }
+            if reads_of(device, *queue) >= usize::from(TAGS) =>
+        {
+            Some("a further request would wait for a tag")
+        }
+        Step::Stray { command: Stray::Commit, .. } if device.tag(0) == Some(Tag::Owned) => {
+            Some("it would be called for")
         }
         Step::Answer { .. } if !device.can_answer() => Some("the server has no request"),
         Step::AnswerWrong { .. } if device.target().is_none() => Some("the server has no request"),
@@ -162,9 +180,17 @@ fn reads_of(device: &Device, queue: u8) -> usize {
 }
 
 /// Commands and rules that this kernel has not, or not in a form that the model knows.
-fn too_new(profile: &Profile, step: &Step) -> Option<&'static str> {
+fn too_new(profile: &Profile, device: &Device, step: &Step) -> Option<&'static str> {
     let registers = matches!(step, Step::Register { .. } | Step::Unregister { .. });
-    (registers && !profile.zero_copy).then_some("before 7.3 registration differs, or complains")
+    if registers && !profile.zero_copy {
+        return Some("before 7.3 registration differs, or complains");
+    }
+    let stray = match step {
+        Step::Stray { .. } => true,
+        Step::GetData { .. } => !device.reads.iter().any(|read| read.wants),
+        _ => false,
+    };
+    (stray && !profile.stray).then_some("before 7.3 a tag without a request says something else")
 }
 
 /// Steps that would make the tags of a queue differ, of which the block layer picks one; or meet one that differs.
@@ -184,8 +210,17 @@ fn about_tags(device: &Device, step: &Step) -> Option<&'static str> {
     if mixes {
         return Some("the tags of a queue are one thread's, so that they are alike");
     }
+    let target = device.target();
+    let asked = matches!(step, Step::GetData { .. });
+    let wanted = device.wanting().is_some();
+    if asked && !wanted && target.is_some_and(|read| read.orphan)
+        || (asked && !wanted && target.is_none() || matches!(step, Step::Stray { .. }))
+            && device.tag(0) == Some(Tag::Cancelled)
+    {
+        return Some("whose thread is gone, nobody may know");
+    }
     let gone = |tag| matches!(device.tag(tag), Some(Tag::Cancelled | Tag::Owned));
-    let orphan = device.target().is_some_and(|read| read.orphan);
+    let orphan = target.is_some_and(|read| read.orphan);
     (matches!(step, Step::Register { .. }) && (orphan || device.target().is_none() && gone(0)))
         .then_some("whose thread is gone, nobody may know")
 }
@@ -203,12 +238,18 @@ fn ambiguous(device: &Device, step: &Step) -> Option<&'static str> {
         Step::Answer { .. }
             | Step::AnswerWrong { .. }
             | Step::Copy { .. }
+            | Step::GetData { .. }
+            | Step::Stray { .. }
             | Step::Register { .. }
             | Step::Unregister { .. }
             | Step::CloseChar { .. }
             | Step::GetAffinity { .. }
             | Step::Mmap { .. }
     );
+    let freezes = matches!(step, Step::RegBuf { .. } | Step::UnregBuf { .. });
+    if freezes && device.sort.shared && device.has_disk() && !device.reads.is_empty() {
+        return Some("it waits for requests, and holds the device's mutex");
+    }
     (device.is_stopping_slowly() && !free_of_the_mutex)
         .then_some("a stop that waits for requests holds the device's mutex")
 }
@@ -223,7 +264,8 @@ fn deadly(profile: &Profile, device: &Device, step: &Step) -> Option<&'static st
     }
     let dead = |queue: &Queue| queue.count(Tag::Cancelled) + queue.count(Tag::Stale) > 0;
     let broken = device.queues.iter().any(|queue| dead(queue) && !queue.cancelling);
-    let serves = device.state != State::Dead && matches!(step, Step::Read { .. });
+    let serves =
+        device.state != State::Dead && matches!(step, Step::Read { .. } | Step::Write { .. });
     if broken && serves {
         return Some("a request would meet a cancelled tag");
     }

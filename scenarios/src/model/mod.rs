@@ -109,6 +109,14 @@ pub const SCENARIOS: &[Scenario] = &[
         run: findings::started_again,
         ..Scenario::DRIVER
     },
+    Scenario {
+        id: "model/registration-while-a-read-waits",
+        title: "REG_BUF of a device that waits for a server does not keep STOP_DEV from it",
+        covers: &["model"],
+        known_bug: findings::registration_bug,
+        run: findings::registration_while_a_read_waits,
+        ..Scenario::DRIVER
+    },
 ];
 
 /// Scenarios that only run with an [`Input`]; not listed.

@@ -125,7 +125,7 @@ mod tests {
             Step::Open { dev, server },
             Step::FetchAll { dev, spread: false },
             Step::Start { dev, server },
-            Step::OpenBlock { dev },
+            Step::OpenBlock { dev, client: 0 },
             Step::Read { dev, queue: 0 },
         ];
         let shows = |plant: Plant, steps: &[Step]| {

@@ -25,12 +25,19 @@ pub struct Profile {
     pub pid_checked: bool,
     /// A second FETCH of a tag: EBUSY on 6.12 and 6.16.
     pub fetch_again: i32,
-    /// A queue has one task, which fetched its last tag; another one's commands are EINVAL: 6.12 and 6.16.
+    /// A queue has one task, which fetched its last tag; another one's commands are EINVAL: 6.12.
     pub queue_has_a_task: bool,
+    /// FETCH_REQ of a tag by another task than has fetched it is EINVAL, by that one EBUSY: 6.16.
+    pub task_looked_at_first: bool,
     /// pread and pwrite of a device without USER_COPY: EACCES, where the mode is looked at first.
     pub copy_asks_the_mode: bool,
     /// Pages of requests can be registered: modelled from 7.3 on.
     pub zero_copy: bool,
+    /// Memory can be registered with a device: modelled from 7.3 on, and not under lockdep, which complains of each lookup
+    /// (`docs/kernel-findings/shmem-lookup-without-rcu.md`).
+    pub shared: bool,
+    /// Commands of a tag that has no request are refused by what the tag is: modelled from 7.3 on.
+    pub stray: bool,
     /// A thread that ends takes nothing with it but its own tags: from 7.3.
     pub threads_end: bool,
     /// Two CPUs at least, so that a device can have two queues; 6.16 to 6.18 were not tried with them.
@@ -66,9 +73,14 @@ impl Profile {
             no_part_scan: features.contains(Features::NO_AUTO_PART_SCAN),
             pid_checked: kernel.at_least(6, 16),
             fetch_again: if old_order { -EBUSY } else { -EINVAL },
-            queue_has_a_task: old_order,
+            queue_has_a_task: !kernel.at_least(6, 16),
+            task_looked_at_first: old_order && kernel.at_least(6, 16),
             copy_asks_the_mode: kernel.at_least(6, 16),
             zero_copy: features.contains(Features::SUPPORT_ZERO_COPY) && kernel.at_least(7, 3),
+            shared: features.contains(Features::SHMEM_ZC)
+                && kernel.at_least(7, 3)
+                && !kernel.lockdep,
+            stray: kernel.at_least(7, 3),
             threads_end: kernel.at_least(7, 3),
             two_cpus: !kernel.at_least(6, 16) || kernel.at_least(7, 0),
             stop_turns_away: kernel.at_least(7, 3),

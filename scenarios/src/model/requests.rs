@@ -1,4 +1,4 @@
-//! What becomes of a device's requests: given to a tag, held back or failed; copied, registered, committed.
+//! What becomes of a device's requests: given to a tag, held back or failed; asked for, copied, registered, committed.
 
 use super::device::{Device, Read, State};
 use super::effects::Effects;
@@ -10,9 +10,18 @@ use crate::rig::{EACCES, EBUSY, EINVAL};
 /// Bytes of a read, and its result.
 pub(super) const READ_BYTES: i32 = 4096;
 
+impl Read {
+    /// Whether the server can commit it.
+    #[must_use]
+    pub fn can_be_answered(&self) -> bool {
+        self.delivered && !self.committed && !self.orphan && !self.wants
+    }
+}
+
 impl Device {
     /// Gives a request to a tag, holds it back or fails it.
-    pub fn request(&mut self, slot: u8, number: u8, effects: &mut Effects) {
+    pub fn request(&mut self, slot: u8, number: u8, write: bool, effects: &mut Effects) {
+        let asks = write && self.sort.mode == Mode::GetData;
         let holds = self.holds();
         let Some(queue) = self.queues.get_mut(usize::from(number)) else { return };
         if queue.fails_io {
@@ -22,8 +31,16 @@ impl Device {
         } else {
             // Which tag a request gets is the block layer's choice; all that are armed are alike to the model.
             let delivered = !queue.cancelling && queue.turn(Tag::Armed, Tag::Owned);
-            let (registered, committed, orphan) = (false, false, false);
-            self.reads.push(Read { slot, queue: number, delivered, registered, committed, orphan });
+            self.reads.push(Read {
+                slot,
+                queue: number,
+                delivered,
+                registered: false,
+                committed: false,
+                orphan: false,
+                write,
+                wants: asks && delivered,
+            });
         }
     }
 
@@ -36,7 +53,7 @@ impl Device {
     /// Whether it has one that it can commit.
     #[must_use]
     pub fn can_answer(&self) -> bool {
-        self.reads.iter().any(|read| read.delivered && !read.committed && !read.orphan)
+        self.reads.iter().any(Read::can_be_answered)
     }
 
     /// The request that a step about one of them is about: one whose pages are not registered, if there is.
@@ -50,6 +67,12 @@ impl Device {
             .copied()
     }
 
+    /// The write whose data is asked for next.
+    #[must_use]
+    pub fn wanting(&self) -> Option<Read> {
+        self.reads.iter().find(|read| read.wants && !read.orphan).copied()
+    }
+
     /// The request whose pages are unregistered next.
     #[must_use]
     pub fn registered(&self) -> Option<Read> {
@@ -60,7 +83,7 @@ impl Device {
     pub fn answer(&mut self, effects: &mut Effects) {
         let mut kept = Vec::new();
         for mut read in std::mem::take(&mut self.reads) {
-            if read.delivered && !read.committed && !read.orphan {
+            if read.can_be_answered() {
                 let to = if read.registered { Tag::Held } else { Tag::Armed };
                 if let Some(queue) = self.queues.get_mut(usize::from(read.queue)) {
                     queue.turn(Tag::Owned, to);
@@ -81,12 +104,32 @@ impl Device {
     pub fn copy(&self, write: bool, profile: &Profile) -> i32 {
         match (self.state, self.sort.mode, self.target()) {
             (State::Dead, ..) => -EACCES,
-            (_, Mode::Copy | Mode::ZeroCopy, _) if profile.copy_asks_the_mode => -EACCES,
+            (_, Mode::Copy | Mode::ZeroCopy | Mode::GetData, _) if profile.copy_asks_the_mode => {
+                -EACCES
+            }
             // A request without a count of its users is not found.
-            (_, Mode::Copy | Mode::ZeroCopy, _) | (_, _, None) => -EINVAL,
-            (.., Some(_)) if write => READ_BYTES,
-            // It would be the data of a write.
+            (_, Mode::Copy | Mode::ZeroCopy | Mode::GetData, _) | (_, _, None) => -EINVAL,
+            (.., Some(request)) if write != request.write => READ_BYTES,
+            // It would be the data of the other direction.
             _ => -EACCES,
+        }
+    }
+
+    /// NEED_GET_DATA for the first write that wants it; else for the target, or for a tag that has no request.
+    pub fn get_data(&mut self) -> i32 {
+        if let Some(read) = self.reads.iter_mut().find(|read| read.wants && !read.orphan) {
+            read.wants = false;
+            return 0;
+        }
+        if self.target().is_some() { -EINVAL } else { self.stray() }
+    }
+
+    /// A command of tag 0 that is none for it.
+    #[must_use]
+    pub fn stray(&self) -> i32 {
+        match self.tag(0) {
+            Some(Tag::Armed | Tag::Held) => -EBUSY,
+            _ => -EINVAL,
         }
     }
 
@@ -145,7 +188,7 @@ impl Device {
             if read.delivered {
                 self.reads.push(read);
             } else {
-                self.request(read.slot, read.queue, effects);
+                self.request(read.slot, read.queue, read.write, effects);
             }
         }
     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use ublk::raw::{
     Addr, Arena, CharFile, Completion, DescArea, IoPayload, RawRing, RawSqe, RingShape,
 };
-use ublk::uapi::{IO_RES_OK, IoCmdOp, IoDesc, UserCopyPos};
+use ublk::uapi::{IO_RES_NEED_GET_DATA, IO_RES_OK, IoCmdOp, IoDesc, UserCopyPos};
 
 use super::queue::{QUEUES_MAX, TAGS};
 use super::server::{BUFFER_BYTES, MODEL_SECTOR, TagCounts};
+use super::step::Stray;
 use super::threads::Threads;
 
 /// Tags of all queues.
@@ -25,6 +26,9 @@ const DESCRIPTOR_BYTES: u16 = 24;
 
 /// A command of one tag that may be refused carries this: its completion is its own and says nothing of the tag.
 const OWN: u64 = 1 << 32;
+
+/// A number of no I/O command.
+const UNKNOWN: u32 = 0x3f;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hand {
@@ -40,6 +44,8 @@ struct Known {
     hand: Hand,
     /// Thread that has fetched it, while that lives.
     thread: Option<u8>,
+    /// It has a write whose data has to be asked for first.
+    wants: bool,
 }
 
 /// One open device.
@@ -58,7 +64,7 @@ pub(super) struct Served {
 impl Served {
     pub(super) fn open(id: u32, queues: u8, copies: bool, buffers: Arena) -> io::Result<Self> {
         let file = CharFile::open(id)?;
-        let tags = [Known { hand: Hand::Free, thread: None }; TAGS_MAX];
+        let tags = [Known { hand: Hand::Free, thread: None, wants: false }; TAGS_MAX];
         Ok(Self { rings: [None, None], areas: [None, None], file, buffers, copies, queues, tags })
     }
 
@@ -93,7 +99,7 @@ impl Served {
         &mut self,
         threads: &mut Threads,
         thread: u8,
-        op: IoCmdOp,
+        op: u32,
         tag: u8,
         with: (i32, Addr<'_>),
         mark: u64,
@@ -101,7 +107,7 @@ impl Served {
         let (result, addr) = with;
         let queue = u16::from(tag / TAGS);
         let payload = IoPayload { queue, tag: u16::from(tag % TAGS), result, addr };
-        let sqe = RawSqe::io(&self.file, op.encoded(), &payload).user_data(mark | u64::from(tag));
+        let sqe = RawSqe::io(&self.file, op, &payload).user_data(mark | u64::from(tag));
         let place = &mut self.rings[usize::from(thread % 2)];
         let ring = match place.take() {
             Some(ring) => ring,
@@ -133,7 +139,7 @@ impl Served {
         let place = usize::from(tag) % TAGS_MAX;
         let buffers = self.buffers;
         let addr = Self::addr(self.copies, &buffers, tag);
-        let came = self.send(threads, thread, IoCmdOp::FetchReq, tag, (0, addr), OWN)?;
+        let came = self.send(threads, thread, IoCmdOp::FetchReq.encoded(), tag, (0, addr), OWN)?;
         // Refusals are answered while the command is submitted.
         for completion in came {
             if completion.user_data & OWN != 0 && completion.res < 0 {
@@ -142,7 +148,7 @@ impl Served {
             self.take(threads, completion)?;
         }
         if self.tags[place].hand == Hand::Free {
-            self.tags[place] = Known { hand: Hand::Armed, thread: Some(thread) };
+            self.tags[place] = Known { hand: Hand::Armed, thread: Some(thread), wants: false };
         }
         Ok(0)
     }
@@ -158,11 +164,13 @@ impl Served {
 
     fn take(&mut self, threads: &mut Threads, completion: Completion) -> io::Result<()> {
         let tag = u8::try_from(completion.user_data & 0xff).unwrap_or(0) % (QUEUES_MAX * TAGS);
-        if completion.res != IO_RES_OK {
-            self.tags[usize::from(tag)].hand = Hand::Cancelled;
+        let known = &mut self.tags[usize::from(tag)];
+        known.wants = completion.res == IO_RES_NEED_GET_DATA;
+        if completion.res != IO_RES_OK && !known.wants {
+            known.hand = Hand::Cancelled;
             return Ok(());
         }
-        self.tags[usize::from(tag)].hand = Hand::Owned;
+        known.hand = Hand::Owned;
         if self.descriptor(tag)?.start_sector < MODEL_SECTOR {
             self.answer(threads, tag)?;
         }
@@ -175,7 +183,8 @@ impl Served {
         self.tags[usize::from(tag)].hand = Hand::Armed;
         let buffers = self.buffers;
         let with = (bytes, Self::addr(self.copies, &buffers, tag));
-        let came = self.send(threads, thread, IoCmdOp::CommitAndFetchReq, tag, with, 0)?;
+        let came =
+            self.send(threads, thread, IoCmdOp::CommitAndFetchReq.encoded(), tag, with, 0)?;
         came.into_iter().try_for_each(|completion| self.take(threads, completion))
     }
 
@@ -188,7 +197,8 @@ impl Served {
     pub(super) fn answer_all(&mut self, threads: &mut Threads) -> io::Result<()> {
         self.look(threads)?;
         for tag in 0..self.queues * TAGS {
-            if self.tags[usize::from(tag)].hand == Hand::Owned {
+            let known = self.tags[usize::from(tag)];
+            if known.hand == Hand::Owned && !known.wants {
                 self.answer(threads, tag)?;
             }
         }
@@ -214,7 +224,7 @@ impl Served {
         &mut self,
         threads: &mut Threads,
         thread: u8,
-        op: IoCmdOp,
+        op: u32,
         tag: u8,
         with: (i32, Addr<'_>),
     ) -> io::Result<i32> {
@@ -226,7 +236,7 @@ impl Served {
                 self.take(threads, completion)?;
             }
         }
-        result.ok_or_else(|| io::Error::other(format!("{} is not answered at once", op.name())))
+        result.ok_or_else(|| io::Error::other(format!("command {op:#x} is not answered at once")))
     }
 
     /// A commit by a thread that has not fetched the tag.
@@ -236,7 +246,7 @@ impl Served {
         let bytes = self.bytes(tag)?;
         let buffers = self.buffers;
         let with = (bytes, Self::addr(self.copies, &buffers, tag));
-        self.ask(threads, thread, IoCmdOp::CommitAndFetchReq, tag, with)
+        self.ask(threads, thread, IoCmdOp::CommitAndFetchReq.encoded(), tag, with)
     }
 
     /// pread or pwrite of a request's data.
@@ -260,12 +270,36 @@ impl Served {
         }
     }
 
+    /// NEED_GET_DATA.
+    pub(super) fn get_data(&mut self, threads: &mut Threads, slot: Option<u8>) -> io::Result<i32> {
+        let tag = self.tag_of(threads, slot)?;
+        let thread = self.tags[usize::from(tag)].thread.unwrap_or(0);
+        let buffers = self.buffers;
+        let with = (0, Self::addr(self.copies, &buffers, tag));
+        let result = self.ask(threads, thread, IoCmdOp::NeedGetData.encoded(), tag, with)?;
+        self.tags[usize::from(tag)].wants &= result != IO_RES_OK;
+        Ok(result)
+    }
+
+    /// A command of tag 0 that is not called for.
+    pub(super) fn stray(&mut self, threads: &mut Threads, command: Stray) -> io::Result<i32> {
+        self.look(threads)?;
+        let thread = self.tags[0].thread.unwrap_or(0);
+        let op = match command {
+            Stray::Commit => IoCmdOp::CommitAndFetchReq.encoded(),
+            Stray::Unknown => IoCmdOp::FetchReq.encoded() & !0xff | UNKNOWN,
+        };
+        let buffers = self.buffers;
+        let with = (0, Self::addr(self.copies, &buffers, 0));
+        self.ask(threads, thread, op, 0, with)
+    }
+
     /// REGISTER_IO_BUF in the slot of that number.
     pub(super) fn register(&mut self, threads: &mut Threads, slot: Option<u8>) -> io::Result<i32> {
         let tag = self.tag_of(threads, slot)?;
         let thread = self.tags[usize::from(tag)].thread.unwrap_or(0);
         let index = slot.map_or(SLOTS - 1, u16::from);
-        self.ask(threads, thread, IoCmdOp::RegisterIoBuf, tag, (0, Addr::Small(index)))
+        self.ask(threads, thread, IoCmdOp::RegisterIoBuf.encoded(), tag, (0, Addr::Small(index)))
     }
 
     /// UNREGISTER_IO_BUF of the slot of that number, by the thread that serves `queue`.
@@ -278,7 +312,7 @@ impl Served {
         let tag = (queue % self.queues) * TAGS;
         let thread = self.tags[usize::from(tag)].thread.unwrap_or(0);
         let index = slot.map_or(SLOTS - 1, u16::from);
-        self.ask(threads, thread, IoCmdOp::UnregisterIoBuf, tag, (0, Addr::Small(index)))
+        self.ask(threads, thread, IoCmdOp::UnregisterIoBuf.encoded(), tag, (0, Addr::Small(index)))
     }
 
     /// The second thread ends: gives its ring away, and forgets whom its tags belong to.

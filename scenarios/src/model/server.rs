@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use ublk::raw::{Arena, RawRing};
 
 use super::served::{Served, TAGS_MAX};
+use super::step::Stray;
 use super::threads::Threads;
 
 /// The model's reads start here; what is read below is the kernel's own doing.
@@ -36,6 +37,10 @@ pub(super) enum Order {
     AnswerWrong { id: u32, slot: u8 },
     /// pread or pwrite that read's data.
     Copy { id: u32, slot: Option<u8>, write: bool },
+    /// Send NEED_GET_DATA for that write.
+    GetData { id: u32, slot: Option<u8> },
+    /// Send a command of tag 0 that is not called for.
+    Stray { id: u32, command: Stray },
     /// Register that read's pages.
     Register { id: u32, slot: Option<u8> },
     /// Unregister them; that queue's thread does.
@@ -58,6 +63,8 @@ impl Order {
             | Self::Answer { id }
             | Self::AnswerWrong { id, .. }
             | Self::Copy { id, .. }
+            | Self::GetData { id, .. }
+            | Self::Stray { id, .. }
             | Self::Register { id, .. }
             | Self::Unregister { id, .. }
             | Self::Report { id }
@@ -198,6 +205,8 @@ fn obey(
         }
         Order::AnswerWrong { id, slot } => open(served, id)?.answer_wrong(threads, slot)?,
         Order::Copy { id, slot, write } => open(served, id)?.copy(threads, slot, write)?,
+        Order::GetData { id, slot } => open(served, id)?.get_data(threads, slot)?,
+        Order::Stray { id, command } => open(served, id)?.stray(threads, command)?,
         Order::Register { id, slot } => open(served, id)?.register(threads, slot)?,
         Order::Unregister { id, slot, queue } => {
             open(served, id)?.unregister(threads, slot, queue)?

@@ -34,6 +34,8 @@ pub enum Mode {
     UserCopy,
     /// The server registers the pages: UBLK_F_SUPPORT_ZERO_COPY.
     ZeroCopy,
+    /// The driver copies them, those of a write when the server asks for them: UBLK_F_NEED_GET_DATA.
+    GetData,
 }
 
 /// What ADD_DEV is asked for.
@@ -51,6 +53,9 @@ pub struct Sort {
     /// How its data goes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: Mode,
+    /// UBLK_F_SHMEM_ZC: memory can be registered with it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shared: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -61,7 +66,7 @@ impl Sort {
     /// Of one queue, whose data the driver copies.
     #[must_use]
     pub const fn plain(recovery: Recovery, quiesce: bool) -> Self {
-        Self { recovery, quiesce, two_queues: false, mode: Mode::Copy }
+        Self { recovery, quiesce, two_queues: false, mode: Mode::Copy, shared: false }
     }
 
     /// The same with a second queue.
@@ -74,6 +79,12 @@ impl Sort {
     #[must_use]
     pub const fn with_mode(self, mode: Mode) -> Self {
         Self { mode, ..self }
+    }
+
+    /// The same, with which memory can be registered.
+    #[must_use]
+    pub const fn with_shared_memory(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     /// Number of queues.
@@ -98,6 +109,10 @@ impl Sort {
             plain(Recovery::None).with_mode(Mode::ZeroCopy),
             plain(Recovery::Plain).with_two_queues().with_mode(Mode::ZeroCopy),
             plain(Recovery::FailIo).with_mode(Mode::ZeroCopy),
+            plain(Recovery::None).with_mode(Mode::GetData),
+            plain(Recovery::Reissue).with_two_queues().with_mode(Mode::GetData),
+            plain(Recovery::None).with_shared_memory(),
+            plain(Recovery::Plain).with_mode(Mode::UserCopy).with_shared_memory(),
         ]);
         all
     }
@@ -114,6 +129,7 @@ impl Sort {
             Self { quiesce: false, ..self },
             Self { two_queues: false, ..self },
             Self { mode: Mode::Copy, ..self },
+            Self { shared: false, ..self },
         ]);
         all.retain(|simpler| *simpler != self);
         all
@@ -133,6 +149,8 @@ impl fmt::Display for Sort {
             (self.two_queues, "two queues"),
             (self.mode == Mode::UserCopy, "USER_COPY"),
             (self.mode == Mode::ZeroCopy, "SUPPORT_ZERO_COPY"),
+            (self.mode == Mode::GetData, "NEED_GET_DATA"),
+            (self.shared, "SHMEM_ZC"),
         ];
         for (has, text) in extras {
             if has {

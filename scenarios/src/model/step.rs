@@ -64,16 +64,36 @@ pub enum Step {
     Del { dev: u8 },
     /// DEL_DEV_ASYNC.
     DelAsync { dev: u8 },
+    /// GET_DEV_INFO2, with the device's path.
+    GetInfo2 { dev: u8 },
+    /// REG_BUF of one of two pages.
+    RegBuf { dev: u8, page: u8 },
+    /// UNREG_BUF of that index.
+    UnregBuf { dev: u8, index: u8 },
     /// A client opens `/dev/ublkbN`.
-    OpenBlock { dev: u8 },
+    OpenBlock {
+        dev: u8,
+        #[serde(default)]
+        client: u8,
+    },
     /// It closes it.
-    CloseBlock { dev: u8 },
+    CloseBlock {
+        dev: u8,
+        #[serde(default)]
+        client: u8,
+    },
     /// It reads one block on a CPU of that queue, and does not wait.
     Read {
         dev: u8,
         #[serde(default)]
         queue: u8,
     },
+    /// It writes one, likewise.
+    Write { dev: u8, queue: u8 },
+    /// The server asks for the data of a write that wants it; or sends NEED_GET_DATA where nothing does.
+    GetData { dev: u8 },
+    /// A command of tag 0, which has no request or none that it would be for, by the thread that has fetched it.
+    Stray { dev: u8, command: Stray },
     /// The server commits every request that it has, each by the thread that has it.
     Answer { dev: u8 },
     /// Another thread commits one.
@@ -84,6 +104,25 @@ pub enum Step {
     Register { dev: u8 },
     /// It unregisters those of the first that are registered, or what was not.
     Unregister { dev: u8 },
+}
+
+/// A command that a tag without a request refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stray {
+    /// COMMIT_AND_FETCH_REQ.
+    Commit,
+    /// One of a number that is no command's.
+    Unknown,
+}
+
+impl fmt::Display for Stray {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Commit => "COMMIT_AND_FETCH_REQ",
+            Self::Unknown => "an unknown command",
+        })
+    }
 }
 
 impl Step {
@@ -110,9 +149,15 @@ impl Step {
             | Self::EndRecovery { dev, .. }
             | Self::Del { dev }
             | Self::DelAsync { dev }
-            | Self::OpenBlock { dev }
-            | Self::CloseBlock { dev }
+            | Self::GetInfo2 { dev }
+            | Self::RegBuf { dev, .. }
+            | Self::UnregBuf { dev, .. }
+            | Self::OpenBlock { dev, .. }
+            | Self::CloseBlock { dev, .. }
             | Self::Read { dev, .. }
+            | Self::Write { dev, .. }
+            | Self::GetData { dev }
+            | Self::Stray { dev, .. }
             | Self::Answer { dev }
             | Self::AnswerWrong { dev }
             | Self::Copy { dev, .. }
@@ -161,6 +206,14 @@ impl Step {
                     .collect()
             }
             Self::Read { dev, queue } if queue > 0 => vec![Self::Read { dev, queue: 0 }],
+            Self::Write { dev, queue } if queue > 0 => {
+                vec![Self::Read { dev, queue: 0 }, Self::Write { dev, queue: 0 }]
+            }
+            Self::Write { dev, .. } => vec![Self::Read { dev, queue: 0 }],
+            Self::OpenBlock { dev, client } if client > 0 => {
+                vec![Self::OpenBlock { dev, client: 0 }]
+            }
+            Self::RegBuf { dev, page } if page > 0 => vec![Self::RegBuf { dev, page: 0 }],
             Self::KillServer { server } if server > 0 => vec![Self::KillServer { server: 0 }],
             _ => Vec::new(),
         }
@@ -202,12 +255,25 @@ impl fmt::Display for Step {
             }
             Self::Del { .. } => out.write_str("DEL_DEV"),
             Self::DelAsync { .. } => out.write_str("DEL_DEV_ASYNC"),
-            Self::OpenBlock { .. } => out.write_str("a client opens the block device"),
-            Self::CloseBlock { .. } => out.write_str("the client closes the block device"),
+            Self::GetInfo2 { .. } => out.write_str("GET_DEV_INFO2"),
+            Self::RegBuf { page, .. } => write!(out, "REG_BUF of page {page}"),
+            Self::UnregBuf { index, .. } => write!(out, "UNREG_BUF of index {index}"),
+            Self::OpenBlock { client: 0, .. } => out.write_str("a client opens the block device"),
+            Self::OpenBlock { .. } => out.write_str("a second client opens the block device"),
+            Self::CloseBlock { client: 0, .. } => {
+                out.write_str("the client closes the block device")
+            }
+            Self::CloseBlock { .. } => out.write_str("the second client closes the block device"),
             Self::Read { queue: 0, .. } => out.write_str("the client starts to read 4096 bytes"),
             Self::Read { queue, .. } => {
                 write!(out, "the client starts to read 4096 bytes on queue {queue}")
             }
+            Self::Write { queue: 0, .. } => out.write_str("the client starts to write 4096 bytes"),
+            Self::Write { queue, .. } => {
+                write!(out, "the client starts to write 4096 bytes on queue {queue}")
+            }
+            Self::GetData { .. } => out.write_str("NEED_GET_DATA of a write"),
+            Self::Stray { command, .. } => write!(out, "{command} of tag 0, uncalled for"),
             Self::Answer { .. } => out.write_str("the server answers every request it has"),
             Self::AnswerWrong { .. } => out.write_str("another thread of the server answers one"),
             Self::Copy { write: true, .. } => out.write_str("the server writes a request's data"),
@@ -251,6 +317,8 @@ mod tests {
         let step = read(r#"{"do":"fetch","dev":0,"tag":1}"#);
         assert_eq!(step, Step::Fetch { dev: 0, tag: 1, thread: 0 });
         assert_eq!(read(r#"{"do":"read","dev":0}"#), Step::Read { dev: 0, queue: 0 });
+        let step = read(r#"{"do":"open-block","dev":0}"#);
+        assert_eq!(step, Step::OpenBlock { dev: 0, client: 0 });
         let step = read(r#"{"do":"fetch-all","dev":0}"#);
         assert_eq!(step, Step::FetchAll { dev: 0, spread: false });
     }

@@ -113,8 +113,10 @@ fn a_killed_server_leaves_what_was_promised(
     #[case] state: State,
     #[case] read: Option<i32>,
 ) {
-    let mut world =
-        live(recovery, &[Step::OpenBlock { dev: DEV }, Step::Read { dev: DEV, queue: 0 }]);
+    let mut world = live(
+        recovery,
+        &[Step::OpenBlock { dev: DEV, client: 0 }, Step::Read { dev: DEV, queue: 0 }],
+    );
     let effects = world.apply(&Step::KillServer { server: 0 });
     assert_eq!(world.device(DEV).unwrap().state, state);
     assert_eq!(effects.reads.first().map(|(_, allowed)| allowed[0]), read);
@@ -125,7 +127,7 @@ fn a_reissued_read_goes_to_the_next_server() {
     let mut world = live(
         Recovery::Reissue,
         &[
-            Step::OpenBlock { dev: DEV },
+            Step::OpenBlock { dev: DEV, client: 0 },
             Step::Read { dev: DEV, queue: 0 },
             Step::KillServer { server: 0 },
             Step::Open { dev: DEV, server: 1 },
@@ -142,7 +144,11 @@ fn a_reissued_read_goes_to_the_next_server() {
 fn stop_waits_for_the_request_that_the_server_has() {
     let mut world = live(
         Recovery::None,
-        &[Step::OpenBlock { dev: DEV }, Step::Read { dev: DEV, queue: 0 }, Step::Stop { dev: DEV }],
+        &[
+            Step::OpenBlock { dev: DEV, client: 0 },
+            Step::Read { dev: DEV, queue: 0 },
+            Step::Stop { dev: DEV },
+        ],
     );
     assert_eq!(world.held_back(), [0]);
     assert!(world.forbids(&Step::SetParams { dev: DEV, valid: true }).is_some());
@@ -204,7 +210,7 @@ fn each_queue_serves_as_soon_as_it_is_fetched() {
     });
     let mut world = World::new(Profile::newest(), 1, 2);
     world.apply(&Step::Add { dev: DEV, sort });
-    let away = [Step::OpenBlock { dev: DEV }, Step::KillServer { server: 0 }];
+    let away = [Step::OpenBlock { dev: DEV, client: 0 }, Step::KillServer { server: 0 }];
     let again = [LIVE[1], fetch(0, 0), fetch(1, 0)];
     for step in LIVE.iter().chain(&away).chain(&again) {
         assert_eq!(world.forbids(step), None, "{step}");
@@ -228,7 +234,15 @@ fn a_thread_that_ends_takes_its_tags_and_orphans_its_requests() {
     let mut world = World::new(Profile::newest(), 1, 1);
     let fetch = Step::FetchAll { dev: DEV, spread: true };
     let read = |queue| Step::Read { dev: DEV, queue };
-    let begin = [LIVE[0], LIVE[1], fetch, LIVE[3], Step::OpenBlock { dev: DEV }, read(0), read(1)];
+    let begin = [
+        LIVE[0],
+        LIVE[1],
+        fetch,
+        LIVE[3],
+        Step::OpenBlock { dev: DEV, client: 0 },
+        read(0),
+        read(1),
+    ];
     world.apply(&Step::Add { dev: DEV, sort });
     for step in begin.iter().chain(&[Step::EndThread { server: 0 }]) {
         assert_eq!(world.forbids(step), None, "{step}");
@@ -249,7 +263,7 @@ fn a_committed_request_ends_when_its_pages_are_unregistered() {
     let mut world = World::new(Profile::newest(), 1, 1);
     world.apply(&Step::Add { dev: DEV, sort });
     let (register, unregister) = (Step::Register { dev: DEV }, Step::Unregister { dev: DEV });
-    for step in LIVE.iter().chain(&[Step::OpenBlock { dev: DEV }]) {
+    for step in LIVE.iter().chain(&[Step::OpenBlock { dev: DEV, client: 0 }]) {
         world.apply(step);
     }
     assert_eq!(result(&world.predict(&register)), Some(-EBUSY));
@@ -275,7 +289,7 @@ fn data_is_copied_where_the_mode_says_so_and_in_its_direction() {
     }
     assert_eq!(answer(&world, true), Some(-EACCES));
     world.apply(&LIVE[3]);
-    world.apply(&Step::OpenBlock { dev: DEV });
+    world.apply(&Step::OpenBlock { dev: DEV, client: 0 });
     assert_eq!(answer(&world, true), Some(-EINVAL));
     world.apply(&Step::Read { dev: DEV, queue: 0 });
     assert_eq!((answer(&world, true), answer(&world, false)), (Some(4096), Some(-EACCES)));

@@ -62,6 +62,8 @@ const KNOWN: u64 = Features::USER_RECOVERY
     .union(Features::QUIESCE)
     .union(Features::USER_COPY)
     .union(Features::SUPPORT_ZERO_COPY)
+    .union(Features::NEED_GET_DATA)
+    .union(Features::SHMEM_ZC)
     .bits();
 
 /// What ADD_DEV is asked for.
@@ -76,9 +78,11 @@ pub(super) fn features(sort: Sort) -> Features {
         Mode::Copy => Features::empty(),
         Mode::UserCopy => Features::USER_COPY,
         Mode::ZeroCopy => Features::SUPPORT_ZERO_COPY,
+        Mode::GetData => Features::NEED_GET_DATA,
     };
     let quiesce = if sort.quiesce { Features::QUIESCE } else { Features::empty() };
-    kept | data | quiesce
+    let shared = if sort.shared { Features::SHMEM_ZC } else { Features::empty() };
+    kept | data | quiesce | shared
 }
 
 /// What the model expects to be seen of `device`, whose servers have these pids.

@@ -159,16 +159,22 @@ impl World {
                 effects.answer = Answer::Fetched { results };
             }
             Step::CloseChar { .. } => device.release(&profile, effects),
-            Step::OpenBlock { .. } => {
-                device.block_open = device.has_disk();
+            Step::OpenBlock { client, .. } => {
+                device.clients[usize::from(client)] = device.has_disk();
                 effects.result(if device.has_disk() { 0 } else { -ENOENT });
             }
-            Step::CloseBlock { .. } => {
-                device.block_open = false;
-                device.used &= device.has_disk();
+            Step::CloseBlock { client, .. } => {
+                device.clients[usize::from(client)] = false;
+                device.used &= device.has_disk() || device.is_open();
             }
             Step::Read { queue, .. } if device.has_disk() => {
-                device.request(read_slot, queue, effects);
+                device.request(read_slot, queue, false, effects);
+            }
+            Step::Write { queue, .. } if device.has_disk() => {
+                device.request(read_slot, queue, true, effects);
+            }
+            Step::Write { .. } => {
+                effects.read(read_slot, &[-nix::libc::ENOSPC, -nix::libc::EIO, -ENODEV]);
             }
             Step::Read { .. } => {
                 // The disk's size is 0 then, which a read takes for its end; one that was on its way fails.
@@ -177,6 +183,8 @@ impl World {
             Step::Answer { .. } => device.answer(effects),
             Step::AnswerWrong { .. } => effects.result(-EINVAL),
             Step::Copy { write, .. } => effects.result(device.copy(write, &profile)),
+            Step::GetData { .. } => effects.result(device.get_data()),
+            Step::Stray { .. } => effects.result(device.stray()),
             Step::Register { .. } => effects.result(device.register()),
             Step::Unregister { .. } => {
                 let result = device.unregister(effects);
@@ -227,7 +235,9 @@ fn fetch(device: &mut Device, tag: u8, thread: u8, profile: &Profile) -> i32 {
     if device.stopping {
         return -ENODEV;
     }
-    if profile.queue_has_a_task && queue.is_ready() {
+    let tied = profile.queue_has_a_task && queue.is_ready()
+        || profile.task_looked_at_first && device.tag(tag) != Some(Tag::Free);
+    if tied {
         // The task of an earlier round is nobody any more.
         let own = queue.thread == thread && queue.count(Tag::Stale) == 0;
         return if own { -EBUSY } else { -EINVAL };

@@ -23,4 +23,5 @@ pub use crate::sys::forked::Forked;
 pub use crate::sys::harmless::Ordinary;
 pub use crate::sys::metadata_attr::{MetadataAttr, MetadataChecks};
 pub use crate::sys::raw_ring::{Completion, RingShape};
+pub use crate::sys::setup;
 pub use crate::sys::wild_ring::{Race, RaceWord, WildRing, WildShape};

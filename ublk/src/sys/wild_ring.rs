@@ -7,24 +7,20 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::harmless::HarmlessSqe;
 use super::raw_ring::Completion;
+use super::setup;
+use super::shared_words::SharedWords;
 
 /// Flags that make io_uring_setup take addresses or the numbers of other files from its argument, or that want another way
-/// of submitting: NO_MMAP, REGISTERED_FD_ONLY, ATTACH_WQ, SQ_REWIND.
-const NOT_HERE: u32 = 1 << 14 | 1 << 15 | 1 << 5 | 1 << 20;
-const SETUP_IOPOLL: u32 = 1 << 0;
-const SETUP_SQPOLL: u32 = 1 << 1;
-const SETUP_SQE128: u32 = 1 << 10;
-const SETUP_CQE32: u32 = 1 << 11;
-const SETUP_NO_SQARRAY: u32 = 1 << 16;
-const SETUP_CQE_MIXED: u32 = 1 << 18;
-const SETUP_SQE_MIXED: u32 = 1 << 19;
+/// of submitting.
+const NOT_HERE: u32 =
+    setup::NO_MMAP | setup::REGISTERED_FD_ONLY | setup::ATTACH_WQ | setup::SQ_REWIND;
 const CQE_F_SKIP: u32 = 1 << 5;
 const CQE_F_32: u32 = 1 << 15;
 
@@ -102,54 +98,6 @@ pub struct Race {
     pub values: [u32; 2],
 }
 
-/// Memory shared with the kernel, as words.
-#[derive(Debug)]
-struct Area {
-    base: NonNull<u8>,
-    len_bytes: usize,
-}
-
-// SAFETY: a mapping belongs to the process, and this one is only touched through atomics.
-unsafe impl Send for Area {}
-// SAFETY: as above.
-unsafe impl Sync for Area {}
-
-impl Area {
-    fn map(ring: &OwnedFd, len_bytes: usize, offset: libc::off_t) -> io::Result<Self> {
-        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing, and the descriptor is open.
-        let base = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len_bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_POPULATE,
-                ring.as_raw_fd(),
-                offset,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast::<u8>())
-            .ok_or_else(|| io::Error::other("kernel mapped a ring at address zero"))?;
-        Ok(Self { base, len_bytes })
-    }
-
-    fn word(&self, offset_bytes: usize) -> &AtomicU32 {
-        let fits = offset_bytes.is_multiple_of(4) && offset_bytes + 4 <= self.len_bytes;
-        assert!(fits, "word at {offset_bytes} is not in a ring's {} bytes", self.len_bytes);
-        // SAFETY: inside the mapping and aligned, as was just asked; the mapping lives as long as `self`.
-        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset_bytes).cast()) }
-    }
-}
-
-impl Drop for Area {
-    fn drop(&mut self) {
-        // SAFETY: the range is this mapping, and no reference into it outlives `self`.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len_bytes) };
-    }
-}
-
 /// What the ring's file table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Table {
@@ -164,8 +112,8 @@ pub(crate) enum Table {
 /// The ring. Dropping it cancels what is pending, in the background.
 #[derive(Debug)]
 pub struct WildRing {
-    rings: Area,
-    sqes: Area,
+    rings: SharedWords,
+    sqes: SharedWords,
     params: Params,
     fd: OwnedFd,
     tail: u32,
@@ -200,12 +148,12 @@ impl WildRing {
         let fd = fd.ok_or_else(io::Error::last_os_error)?;
         // SAFETY: the kernel has just made it, for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let cqe_bytes = if params[FLAGS] & SETUP_CQE32 != 0 { 32 } else { 16 };
+        let cqe_bytes = if params[FLAGS] & setup::CQE32 != 0 { 32 } else { 16 };
         let cq_end = params[CQ_CQES] as usize + params[CQ_ENTRIES] as usize * cqe_bytes;
         let sq_end = params[SQ_ARRAY] as usize + params[SQ_ENTRIES] as usize * 4;
-        let sqe_bytes = if params[FLAGS] & SETUP_SQE128 != 0 { 128 } else { 64 };
-        let rings = Area::map(&fd, cq_end.max(sq_end), 0)?;
-        let sqes = Area::map(&fd, params[SQ_ENTRIES] as usize * sqe_bytes, OFF_SQES)?;
+        let sqe_bytes = if params[FLAGS] & setup::SQE128 != 0 { 128 } else { 64 };
+        let rings = SharedWords::map(&fd, cq_end.max(sq_end), 0)?;
+        let sqes = SharedWords::map(&fd, params[SQ_ENTRIES] as usize * sqe_bytes, OFF_SQES)?;
         let (pushed, files) = (Vec::new(), Vec::new());
         Ok(Self { rings, sqes, params, fd, tail: 0, pushed, files, table: Table::None })
     }
@@ -232,7 +180,7 @@ impl WildRing {
     }
 
     fn is_wide(&self) -> bool {
-        self.has(SETUP_SQE128)
+        self.has(setup::SQE128)
     }
 
     fn head(&self) -> u32 {
@@ -247,7 +195,7 @@ impl WildRing {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let entries = self.params[SQ_ENTRIES];
-        let pair = self.has(SETUP_SQE_MIXED) && sqe.is_wide();
+        let pair = self.has(setup::SQE_MIXED) && sqe.is_wide();
         // A wide command must not wrap; what is left at the end is filled with a NOP.
         if pair && self.tail % entries == entries - 1 {
             self.place(&[0; 64])?;
@@ -280,7 +228,7 @@ impl WildRing {
             let word = u32::from_ne_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
             self.sqes.word(start + index * 4).store(word, Ordering::Relaxed);
         }
-        if !self.has(SETUP_NO_SQARRAY) {
+        if !self.has(setup::NO_SQARRAY) {
             let place = self.params[SQ_ARRAY] as usize + slot as usize * 4;
             self.rings.word(place).store(slot, Ordering::Relaxed);
         }
@@ -344,7 +292,7 @@ impl WildRing {
             if left == 0 || begun.elapsed() > POLL_THREAD {
                 break;
             }
-            if self.has(SETUP_SQPOLL) {
+            if self.has(setup::SQPOLL) {
                 self.enter(left, 0, ENTER_SQ_WAKEUP, None)?;
                 std::thread::sleep(PAUSE);
             } else {
@@ -369,7 +317,7 @@ impl WildRing {
             if !first && (out.len() >= n || left.is_zero()) {
                 return Ok(out);
             }
-            if n == 0 || self.has(SETUP_IOPOLL) {
+            if n == 0 || self.has(setup::IOPOLL) {
                 self.enter(0, 0, ENTER_GETEVENTS, None)?;
                 if n > out.len() {
                     std::thread::sleep(PAUSE);
@@ -424,14 +372,14 @@ impl WildRing {
     fn drain(&self, out: &mut Vec<Completion>) {
         let place = |name: usize| self.rings.word(self.params[name] as usize);
         let mask = self.params[CQ_ENTRIES] - 1;
-        let stride = if self.has(SETUP_CQE32) { 32 } else { 16 };
+        let stride = if self.has(setup::CQE32) { 32 } else { 16 };
         let mut head = place(CQ_HEAD).load(Ordering::Relaxed);
         let tail = place(CQ_TAIL).load(Ordering::Acquire);
         while head != tail {
             let at = self.params[CQ_CQES] as usize + (head & mask) as usize * stride;
             let word = |index: usize| self.rings.word(at + index * 4).load(Ordering::Relaxed);
             let flags = word(3);
-            let doubled = self.has(SETUP_CQE_MIXED) && flags & CQE_F_32 != 0;
+            let doubled = self.has(setup::CQE_MIXED) && flags & CQE_F_32 != 0;
             if flags & CQE_F_SKIP == 0 {
                 let user_data = u64::from(word(0)) | u64::from(word(1)) << 32;
                 out.push(Completion { user_data, res: word(2).cast_signed(), flags });
@@ -469,11 +417,11 @@ mod tests {
 
     #[rstest::rstest]
     #[case::plain(0)]
-    #[case::wide(SETUP_SQE128)]
-    #[case::big_completions(SETUP_SQE128 | SETUP_CQE32)]
-    #[case::thread(SETUP_SQPOLL)]
-    #[case::no_array(SETUP_NO_SQARRAY)]
-    #[case::mixed(SETUP_SQE_MIXED | SETUP_CQE_MIXED)]
+    #[case::wide(setup::SQE128)]
+    #[case::big_completions(setup::SQE128 | setup::CQE32)]
+    #[case::thread(setup::SQPOLL)]
+    #[case::no_array(setup::NO_SQARRAY)]
+    #[case::mixed(setup::SQE_MIXED | setup::CQE_MIXED)]
     #[case::deferred(1 << 12 | 1 << 13)]
     fn nops_come_back_with_their_numbers(#[case] flags: u32) {
         let Some(mut ring) = ring(flags) else { return };
@@ -493,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_wide_command_of_a_mixed_ring_takes_two_entries_and_never_wraps() {
-        let Some(mut ring) = ring(SETUP_SQE_MIXED) else { return };
+        let Some(mut ring) = ring(setup::SQE_MIXED) else { return };
         let file = Arc::new(File::open("/dev/null").expect("opened"));
         let mut seen = Vec::new();
         for number in 0..6 {
@@ -526,7 +474,7 @@ mod tests {
 
     #[test]
     fn words_change_while_the_kernel_takes_them() {
-        let Some(mut ring) = ring(SETUP_SQE128) else { return };
+        let Some(mut ring) = ring(setup::SQE128) else { return };
         let (reader, _writer) = io::pipe().expect("pipe");
         let file = Arc::new(File::from(OwnedFd::from(reader)));
         for number in 0..20 {

@@ -96,8 +96,10 @@ impl Lab {
                 return Ok(Some((text(expected), text(observed))));
             }
         }
-        let open =
-            |device: &Device| i64::from(device.opener.is_some()) + i64::from(device.block_open);
+        let open = |device: &Device| {
+            let clients = device.clients.iter().filter(|open| **open).count();
+            i64::from(device.opener.is_some()) + i64::try_from(clients).unwrap_or(i64::MAX)
+        };
         let expected = self.references_before.map(|base| {
             base + world.devices.iter().flatten().map(open).sum::<i64>()
                 + i64::try_from(self.blocks_of_the_gone(world)).unwrap_or(0)
@@ -112,8 +114,8 @@ impl Lab {
 
     /// Block devices that are open though the model has no device any more: none, or the model is wrong.
     fn blocks_of_the_gone(&self, world: &World) -> usize {
-        let open = self.blocks.iter().zip(&world.devices);
-        open.filter(|(block, device)| block.is_some() && device.is_none()).count()
+        let open = self.blocks.iter().zip(&world.devices).filter(|(_, device)| device.is_none());
+        open.flat_map(|(clients, _)| clients.iter().flatten()).count()
     }
 
     /// None where there is no such device.

@@ -8,9 +8,27 @@ use super::compare::Closely;
 use super::steps::result_of;
 use super::{Lab, Trouble};
 use crate::context::{During, Stop};
+use crate::model::step::Step;
 use crate::model::world::World;
 
 impl Lab {
+    /// A control command that the model has no opinion on: its result, or none in `patience`, and then it is left to itself.
+    pub(in super::super) fn ask(
+        &mut self,
+        step: &Step,
+        patience: Duration,
+    ) -> Result<Option<i32>, Stop> {
+        let command = self.control_command(step);
+        let command =
+            command.ok_or_else(|| Stop::error(format_args!("no control command: {step}")))?;
+        let pending = self.control.submit(command).map_err(Stop::error)?;
+        let result = result_of(self.control.wait(&pending, patience))?;
+        if result.is_none() {
+            self.control.abandon(pending);
+        }
+        Ok(result)
+    }
+
     /// Ends what the model says can only be interrupted: commands that wait for a server that nobody can start.
     pub(in super::super) fn interrupt(&mut self, world: &mut World) -> Result<(), Trouble> {
         if self.pending.is_empty() {
@@ -37,7 +55,7 @@ impl Lab {
         }
         // Requests that no server answers fail as the disks go; then nothing holds the block devices.
         std::thread::sleep(Duration::from_millis(50));
-        self.blocks = world.devices.iter().map(|_| None).collect();
+        self.blocks = world.devices.iter().map(|_| Default::default()).collect();
         for deletion in deletions {
             let gone = result_of(self.control.wait(&deletion, timeout))?;
             if gone.is_none() {

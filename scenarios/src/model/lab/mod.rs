@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use ublk::ctrl::{Control, Pending};
-use ublk::raw::{Arena, RawRing, RingShape};
+use ublk::raw::{Arena, RawRing, RawSqe, RingShape};
 
 use self::compare::Closely;
 use self::steps::expect;
+use super::device::{CLIENTS, PAGES};
 use super::process::{Server, Spares};
 use super::server::{Order, Reply};
 use super::step::Step;
@@ -68,9 +69,11 @@ pub(super) struct Lab {
     control: Control,
     reads: RawRing,
     arena: Arena,
+    /// What is registered with devices.
+    pages: [Arena; PAGES],
     spares: Spares,
     servers: Vec<Option<Server>>,
-    blocks: Vec<Option<Arc<File>>>,
+    blocks: Vec<[Option<Arc<File>>; CLIENTS]>,
     pending: BTreeMap<u8, Pending>,
     /// Results of reads that have come and were not asked for yet.
     read_results: BTreeMap<u8, i32>,
@@ -99,6 +102,8 @@ impl Lab {
         let control = Control::open().during("open the control device")?.with_deadline(patience);
         let mut reads = RawRing::new(RingShape::default()).during("make a ring")?;
         let arena = Arena::new(usize::from(u8::MAX) * 4096).during("map memory for reads")?;
+        let page = || Arena::new(4096).during("map a page");
+        let pages = [page()?, page()?];
         reads.register_sparse_buffers(1).during("make a buffer table")?;
         reads.register_arena(0, &arena).during("register memory")?;
         let references = ModuleReferences::open();
@@ -114,10 +119,11 @@ impl Lab {
             control,
             reads,
             arena,
+            pages,
             spares: Spares::new(),
             cpus_before: cpus,
             servers: world.alive.iter().map(|_| None).collect(),
-            blocks: world.devices.iter().map(|_| None).collect(),
+            blocks: world.devices.iter().map(|_| [const { None }; CLIENTS]).collect(),
             cpus: vec![Vec::new(); world.devices.len()],
             pending: BTreeMap::new(),
             read_results: BTreeMap::new(),
@@ -165,9 +171,18 @@ impl Lab {
                     server.kill()?;
                 }
             }
-            Step::Read { dev, queue } => self.read_on(dev, next_read.unwrap_or(0), queue)?,
-            Step::OpenBlock { dev } => expect(&effects.answer, self.open_block(dev)?)?,
-            Step::CloseBlock { dev } => self.blocks[usize::from(dev)] = None,
+            Step::Read { dev, queue } => {
+                self.request_on(dev, next_read.unwrap_or(0), queue, RawSqe::read_fixed)?;
+            }
+            Step::Write { dev, queue } => {
+                self.request_on(dev, next_read.unwrap_or(0), queue, RawSqe::write_fixed)?;
+            }
+            Step::OpenBlock { dev, client } => {
+                expect(&effects.answer, self.open_block(dev, client)?)?;
+            }
+            Step::CloseBlock { dev, client } => {
+                self.blocks[usize::from(dev)][usize::from(client)] = None;
+            }
             _ => match self.control_command(step) {
                 Some(command) if matches!(step, Step::Add { .. }) => {
                     self.add(&command, &effects.answer)?;

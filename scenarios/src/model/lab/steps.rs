@@ -1,6 +1,6 @@
 //! How each step is done: a control command, an order to a server, something with the block device.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use ublk::ctrl::{Command, CtrlError, Reply as Answered};
 use ublk::raw::{Addr, Completion, RawSqe};
-use ublk::uapi::{DevInfo, Features, ParamBasic, Params};
+use ublk::uapi::{DevInfo, Features, ParamBasic, Params, ShmemBufFlags};
 
 use super::{LOOK_AGAIN, Lab, Trouble, differs};
 use crate::block::nodes;
@@ -27,6 +27,9 @@ use crate::rig::EEXIST;
 const READ_BYTES: u32 = 4096;
 /// Time given to QUIESCE_DEV, in milliseconds.
 const QUIESCE_MS: u32 = 50;
+
+/// Makes a read or a write.
+type Make = fn(&Arc<File>, u64, u32) -> RawSqe;
 
 /// What a step that a server does is about.
 pub(super) struct Subject {
@@ -66,6 +69,13 @@ impl Lab {
             Step::EndRecovery { server, .. } => {
                 Command::EndUserRecovery { dev_id, pid: self.pid(server) }
             }
+            Step::GetInfo2 { .. } => Command::GetDevInfo2 { dev_id },
+            Step::RegBuf { page, .. } => Command::RegBuf {
+                dev_id,
+                arena: self.pages[usize::from(page)],
+                flags: ShmemBufFlags::empty(),
+            },
+            Step::UnregBuf { index, .. } => Command::UnregBuf { dev_id, index: u32::from(index) },
             Step::Del { .. } => Command::DelDev { dev_id },
             Step::DelAsync { .. } => Command::DelDevAsync { dev_id },
             _ => return None,
@@ -110,6 +120,9 @@ impl Lab {
             sort: device.map(|device| device.sort).unwrap_or_default(),
             read: match step {
                 Step::Unregister { .. } => device.and_then(Device::registered),
+                Step::GetData { .. } => {
+                    device.and_then(|device| device.wanting().or_else(|| device.target()))
+                }
                 _ => device.and_then(Device::target),
             },
         }
@@ -129,7 +142,8 @@ impl Lab {
         };
         let order = match (*step, answer) {
             (Step::Open { .. }, _) => {
-                let (queues, copies) = (subject.sort.queues(), subject.sort.mode == Mode::Copy);
+                let copies = matches!(subject.sort.mode, Mode::Copy | Mode::GetData);
+                let queues = subject.sort.queues();
                 Order::Open { id, queues, copies }
             }
             (Step::Mmap { .. }, _) => Order::Map { id },
@@ -137,6 +151,8 @@ impl Lab {
             (Step::Answer { .. }, _) => Order::Answer { id },
             (Step::AnswerWrong { .. }, _) => Order::AnswerWrong { id, slot: slot.unwrap_or(0) },
             (Step::Copy { write, .. }, _) => Order::Copy { id, slot, write },
+            (Step::GetData { .. }, _) => Order::GetData { id, slot },
+            (Step::Stray { command, .. }, _) => Order::Stray { id, command },
             (Step::Register { .. }, _) => Order::Register { id, slot },
             (Step::Unregister { .. }, _) => {
                 let queue = subject.read.map_or(0, |read| read.queue);
@@ -167,12 +183,12 @@ impl Lab {
         }
     }
 
-    pub(super) fn open_block(&mut self, dev: u8) -> Result<i32, Stop> {
+    pub(super) fn open_block(&mut self, dev: u8, client: u8) -> Result<i32, Stop> {
         let mut options = OpenOptions::new();
         let path = nodes(Self::id(dev)).1;
-        match options.read(true).custom_flags(nix::libc::O_DIRECT).open(path) {
+        match options.read(true).write(true).custom_flags(nix::libc::O_DIRECT).open(path) {
             Ok(file) => {
-                self.blocks[usize::from(dev)] = Some(Arc::new(file));
+                self.blocks[usize::from(dev)][usize::from(client)] = Some(Arc::new(file));
                 Ok(0)
             }
             Err(error) => Ok(-error.raw_os_error().unwrap_or(nix::libc::EIO)),
@@ -196,32 +212,38 @@ impl Lab {
         Ok(())
     }
 
-    /// A read on a CPU of that queue.
-    pub(super) fn read_on(&mut self, dev: u8, slot: u8, queue: u8) -> Result<(), Stop> {
+    /// A read or a write on a CPU of that queue.
+    pub(super) fn request_on(
+        &mut self,
+        dev: u8,
+        slot: u8,
+        queue: u8,
+        make: Make,
+    ) -> Result<(), Stop> {
         let cpus = self.cpus.get(usize::from(dev));
         let Some(cpu) =
             cpus.filter(|cpus| cpus.len() > 1).and_then(|cpus| cpus.get(usize::from(queue)))
         else {
-            return self.read(dev, slot);
+            return self.request(dev, slot, make);
         };
         let myself = nix::unistd::Pid::from_raw(0);
         let before = sched_getaffinity(myself).during("ask for the CPUs")?;
         let mut one = CpuSet::new();
         one.set(usize::try_from(*cpu).unwrap_or(0)).during("name a CPU")?;
         sched_setaffinity(myself, &one).during("go to a CPU")?;
-        let result = self.read(dev, slot);
+        let result = self.request(dev, slot, make);
         sched_setaffinity(myself, &before).during("leave a CPU")?;
         result
     }
 
-    fn read(&mut self, dev: u8, slot: u8) -> Result<(), Stop> {
-        let file = self.blocks[usize::from(dev)].as_ref();
-        let file = file.ok_or_else(|| Stop::error("a read of a device that is not open"))?;
+    fn request(&mut self, dev: u8, slot: u8, make: Make) -> Result<(), Stop> {
+        let file = self.blocks[usize::from(dev)].iter().flatten().next();
+        let file = file.ok_or_else(|| Stop::error("a request to a device that is not open"))?;
         let addr = Addr::Arena(&self.arena, usize::from(slot) * 4096);
         let position = (MODEL_SECTOR + u64::from(slot) * 8) * 512;
-        let sqe = RawSqe::read_fixed(file, position, READ_BYTES).buf_index(0).fixed_addr(addr);
-        self.reads.push(&sqe.user_data(u64::from(slot))).during("push a read")?;
-        self.reads.submit().during("submit a read").map(drop)
+        let sqe = make(file, position, READ_BYTES).buf_index(0).fixed_addr(addr);
+        self.reads.push(&sqe.user_data(u64::from(slot))).during("push a request")?;
+        self.reads.submit().during("submit a request").map(drop)
     }
 
     pub(super) fn collect_reads(&mut self, wait: Duration) -> Result<(), Stop> {
@@ -279,9 +301,10 @@ pub(super) fn expect(answer: &Answer, result: i32) -> Result<(), Trouble> {
     }
 }
 
-/// 0 or a negative errno; none when there was no answer in time.
+/// 0, an index or a negative errno; none when there was no answer in time.
 pub(super) fn result_of(result: Result<Answered, CtrlError>) -> Result<Option<i32>, Stop> {
     match result {
+        Ok(Answered::BufIndex(index)) => Ok(i32::try_from(index).ok()),
         Ok(_) => Ok(Some(0)),
         Err(error) if error.is_timeout() => Ok(None),
         Err(error) => match error.errno() {
