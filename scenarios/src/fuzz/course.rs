@@ -215,7 +215,7 @@ pub(super) fn replay(context: &mut Context) -> Result<String, Stop> {
     let acts =
         if input.bold { input.acts.clone() } else { limits::strip(context.kernel, &input.acts) };
     let times = input.times.max(1);
-    let mut failures = Vec::new();
+    let (mut done, mut failures) = (0, Vec::new());
     for time in 1..=times {
         announce(context, &acts);
         // Before it runs: the host counts it also where the machine does not live to tell.
@@ -223,17 +223,18 @@ pub(super) fn replay(context: &mut Context) -> Result<String, Stop> {
         let failure = case::run(&mut lab, &acts)?.failure;
         let fatal = failure.as_ref().is_some_and(is_fatal);
         failures.extend(failure);
+        done = time;
         if fatal {
             break;
         }
     }
-    context.step(format_args!("replay {times}, failed {}", failures.len()));
+    context.step(format_args!("replayed {done}, failed {}", failures.len()));
     let what = "every answer is one of those allowed";
     if let Some(first) = failures.first() {
         context.evidence("steps", &first.to_text());
         let (expected, observed) = (&first.expected, &first.observed);
         let message =
-            format!("{} of {times}: expected {expected}, observed {observed}", failures.len());
+            format!("{} of {done}: expected {expected}, observed {observed}", failures.len());
         return Err(Stop::fail(FailureKind::Errno, message));
     }
     context.check(FailureKind::Errno, what, true)?;
