@@ -25,7 +25,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Error> {
             let input = Input { acts, times: left, bold: found.bold, ..Input::default() };
             bench.round(&kernel, &[REPLAY_ACTS], found.seed, &input)?
         } else if found.steps.is_empty() {
-            bench.round(&kernel, &[&found.scenario], found.seed, &Input::default())?
+            let input = Input { time_ms: found.time_ms, ..Input::default() };
+            bench.round(&kernel, &[&found.scenario], found.seed, &input)?
         } else {
             let steps = found.steps.clone();
             let input = Input { steps, times: left, bold: found.bold, ..Input::default() };
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Error> {
         if let Some(reason) = &end.infrastructure {
             return Err(Error::infrastructure(format!("the machine did not come up: {reason}")));
         }
-        let (ran, bad) = tally(&end, left);
+        let (ran, bad) = tally(&end);
         done += ran;
         failed += bad;
         for told in &end.told {
@@ -67,19 +68,19 @@ fn series(release: &str) -> Option<String> {
     Some(format!("{}.{}", kernel.major, kernel.minor))
 }
 
-/// Replays that ran in a round of at most `left`, and how many of them failed.
-fn tally(end: &RoundEnd, left: u32) -> (u32, u32) {
-    // The last line that a replay has left counts those that ended before it.
-    let last = end.steps.iter().rev().find_map(|text| {
-        let (number, failed) = text.strip_prefix("replay ")?.split_once(", failed ")?;
-        Some((number.parse::<u32>().ok()?, failed.parse::<u32>().ok()?))
-    });
-    match last {
-        Some((number, failed)) if end.crash.is_some() => (number, failed + 1),
-        Some((number, failed)) if number == left => (number, failed),
-        // A difference ends one replay; the next machine does the rest.
-        Some((number, failed)) => (number, failed),
-        None => (1, u32::from(!end.passed)),
+/// Replays that ran in a round, and how many of them failed. Those that a machine did not live to do are done in the next.
+fn tally(end: &RoundEnd) -> (u32, u32) {
+    let last = |word: &str| {
+        end.steps.iter().rev().find_map(|text| {
+            let (number, failed) = text.strip_prefix(word)?.split_once(", failed ")?;
+            Some((number.parse::<u32>().ok()?, failed.parse::<u32>().ok()?))
+        })
+    };
+    // Told when all is over, of those that are over; or before each, of those before it.
+    match (last("replayed "), last("replay ")) {
+        (Some(counted), _) => counted,
+        (None, Some((number, failed))) => (number, failed + 1),
+        (None, None) => (1, u32::from(!end.passed)),
     }
 }
 
@@ -98,14 +99,20 @@ mod tests {
 
     #[test]
     fn replays_are_counted_also_in_a_machine_that_was_lost() {
-        assert_eq!(tally(&end(&["replay 4, failed 1", "case []"], true, false), 10), (4, 2));
-        assert_eq!(tally(&end(&["replay 10, failed 3"], false, false), 10), (10, 3));
-        assert_eq!(tally(&end(&["anything"], false, false), 10), (1, 1));
-        assert_eq!(tally(&end(&[], false, true), 10), (1, 0));
+        assert_eq!(tally(&end(&["replay 4, failed 1", "case []"], true, false)), (4, 2));
+        assert_eq!(tally(&end(&["replay 10, failed 3", "replayed 10, failed 4"], false, false)), (10, 4));
+        // A failure after which the machine is worth nothing, whether or not it is seen to be.
+        for crash in [false, true] {
+            let told = ["replay 3, failed 0", "replayed 3, failed 1"];
+            assert_eq!(tally(&end(&told, crash, false)), (3, 1));
+        }
+        assert_eq!(tally(&end(&["anything"], false, false)), (1, 1));
+        assert_eq!(tally(&end(&[], false, true)), (1, 0));
     }
 
     #[test]
     fn a_release_names_its_series() {
         assert_eq!(series("7.3.4+deb13-cloud-amd64").as_deref(), Some("7.3"));
+        assert_eq!(series("6.12").as_deref(), Some("6.12"));
     }
 }

@@ -12,7 +12,7 @@ use scenarios::model::{Input, Reproducer};
 use crate::cli::FuzzArgs;
 use crate::error::Error;
 use crate::fuzz::{
-    Bench, Cases, Corpus, LastCase, RoundEnd, acts_again, shrink_crash, steps_again,
+    Bench, Cases, Corpus, LastCase, RoundEnd, acts_again, plain, shrink_crash, steps_again,
 };
 use crate::interrupt;
 
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode, Error> {
         for (scenario, case) in &end.cases {
             cases.keep(scenario, case.clone())?;
         }
-        take(&mut bench, &mut corpus, kernel, round_seed, end)?;
+        take(&mut bench, &mut corpus, kernel, (round_seed, time_ms), end)?;
     }
     let count = corpus.found().count();
     anstream::println!(
@@ -133,7 +133,7 @@ fn take(
     bench: &mut Bench<'_>,
     corpus: &mut Corpus,
     kernel: &str,
-    seed: u64,
+    (seed, time_ms): (u64, Option<u64>),
     end: RoundEnd,
 ) -> Result<(), Error> {
     for found in end.reproducers {
@@ -143,7 +143,9 @@ fn take(
             anstream::println!("          new: {}", path.display());
         }
     }
-    let Some(title) = end.crash else { return Ok(()) };
+    let Some(title) = end.crash else {
+        return take_unexplained(corpus, kernel, (seed, time_ms), end.unexplained);
+    };
     if corpus.knows(&title) {
         return Ok(());
     }
@@ -176,6 +178,34 @@ fn take(
     };
     let path = corpus.keep(&title, found)?;
     anstream::println!("          new: {}", path.display());
+    Ok(())
+}
+
+/// Keeps what was red without having been made short: its scenario and seed are all there is to try it again.
+fn take_unexplained(
+    corpus: &mut Corpus,
+    kernel: &str,
+    (seed, time_ms): (u64, Option<u64>),
+    unexplained: Vec<(String, String)>,
+) -> Result<(), Error> {
+    for (scenario, message) in unexplained {
+        let title = format!("{scenario}: {}", plain(&message));
+        if corpus.knows(&title) {
+            continue;
+        }
+        let found = Reproducer {
+            format: scenarios::model::FORMAT,
+            scenario,
+            kernel: kernel.to_owned(),
+            seed,
+            time_ms,
+            expected: "it passes".into(),
+            observed: message,
+            ..Reproducer::default()
+        };
+        let path = corpus.keep(&title, found)?;
+        anstream::println!("          new: {}", path.display());
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod buffers;
 mod commands;
 mod control;
 mod copy;
+mod copy_faults;
 pub mod coverage;
 mod flags;
 mod in_flight;
@@ -35,6 +36,7 @@ pub const SCENARIOS: &[&[Scenario]] = &[
     buffers::SCENARIOS,
     auto::SCENARIOS,
     copy::SCENARIOS,
+    copy_faults::SCENARIOS,
     commands::SCENARIOS,
     batch::SCENARIOS,
     in_flight::SCENARIOS,

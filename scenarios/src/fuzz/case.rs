@@ -167,6 +167,7 @@ impl Course<'_> {
             }
             (false, Ok(_)) => Ok(Ok(())),
             (_, answer) => {
+                self.lab.control.abandon(pending);
                 let wanted = if busy { "it waits for the last holder" } else { "done" };
                 Ok(Err((format!("{}: {wanted}", Act::Delete), format!("{answer:?}"))))
             }

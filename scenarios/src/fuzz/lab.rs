@@ -3,9 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ublk::ctrl::{Command, Control, CtrlError, Pending, Reply};
+use ublk::ctrl::{Command, Control, CtrlError, Pending};
 use ublk::uapi::Features;
 
 use super::clients::Clients;
@@ -22,6 +22,10 @@ use crate::signature::{fill, first_difference};
 const BLOCK_BYTES: usize = 4096;
 /// Blocks of the bystander that are used, one after the other.
 const BYSTANDER_BLOCKS: u64 = 200;
+
+/// How long a deletion that is late is waited for: longer than the time that the block layer gives a request, which is 30 s, and in
+/// which it looks at it a second time.
+const LATE_MAX: Duration = Duration::from_secs(65);
 
 /// The place, and what it counts.
 pub(super) struct Lab {
@@ -91,10 +95,10 @@ impl Lab {
             return Err(("a process that was killed ends".into(), "it stays".into()));
         }
         if let Some(pending) = deletion {
-            let answer = self.control.wait(&pending, patience);
-            if answer.is_err() {
+            if let Err(error) = self.control.wait(&pending, patience) {
                 let expected = "DEL_DEV ends with the last holder, and the device can be deleted";
-                return Err((expected.into(), format!("{answer:?}")));
+                let late = error.is_timeout().then(|| self.late(pending));
+                return Err((expected.into(), late.unwrap_or_else(|| error.to_string())));
             }
         }
         self.sweep()?;
@@ -103,6 +107,11 @@ impl Lab {
             let (now, before) = (ModuleReferences::open().count(), self.references);
             let expected = format!("{before:?} references to the driver, as before the case");
             return Err((expected, format!("{now:?}")));
+        }
+        // A command that nobody came for keeps its place in the ring, and a long run has not so many places.
+        if !wait_until(patience, || self.control.occupied().is_ok_and(|left| left == 0)) {
+            let expected = "every control command of the case was answered and collected";
+            return Err((expected.into(), format!("{:?} were not", self.control.occupied())));
         }
         self.look_around()
     }
@@ -115,18 +124,7 @@ impl Lab {
             ids.filter(|id| *id != self.bystander.live.id).collect()
         };
         for id in left() {
-            match self.control.call(Command::DelDev { dev_id: id }, self.patience * 2) {
-                Ok(Reply::Done) => {}
-                Err(error) if error.errno() == Some(nix::libc::ENODEV) => {}
-                Err(CtrlError::Timeout { .. }) => {
-                    let expected = format!("device {id} can be deleted when nobody holds it");
-                    return Err((expected, "DEL_DEV gets no answer".into()));
-                }
-                other => {
-                    let expected = format!("device {id} can be deleted: done");
-                    return Err((expected, format!("{other:?}")));
-                }
-            }
+            self.delete(id)?;
         }
         let bystander = self.bystander.live.id;
         let own = [format!("ublkb{bystander}"), format!("ublkc{bystander}")];
@@ -135,6 +133,35 @@ impl Lab {
         }
         let names = all_nodes().unwrap_or_default();
         Err((format!("no nodes but {own:?}"), format!("{names:?}")))
+    }
+
+    /// DEL_DEV of a device that nobody holds. Where it gets no answer in time it is waited for once more, for longer than a
+    /// request may take: whether it comes late or never is what who reads of it wants to know first.
+    fn delete(&mut self, id: u32) -> Result<(), Trouble> {
+        let observed = match self.control.submit(Command::DelDev { dev_id: id }) {
+            Ok(pending) => match self.control.wait(&pending, self.patience * 2) {
+                Err(CtrlError::Timeout { .. }) => self.late(pending),
+                Ok(_) => return Ok(()),
+                Err(error) if error.errno() == Some(nix::libc::ENODEV) => return Ok(()),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        Err((format!("device {id} can be deleted when nobody holds it: done"), observed))
+    }
+
+    fn late(&mut self, pending: Pending) -> String {
+        let begun = Instant::now();
+        match self.control.wait(&pending, LATE_MAX) {
+            Err(CtrlError::Timeout { .. }) => {
+                self.control.abandon(pending);
+                format!("DEL_DEV gets no answer, also not {LATE_MAX:?} later")
+            }
+            answer => {
+                let late = begun.elapsed() + self.patience * 2;
+                format!("DEL_DEV is answered after {:.0} s: {answer:?}", late.as_secs_f64())
+            }
+        }
     }
 
     /// The kernel's log, and the bystander.

@@ -14,6 +14,10 @@ struct Case {
     kernel: KernelRelease,
     features: Features,
     stage: Option<Stage>,
+    /// Tags of each queue.
+    depth: u8,
+    /// Requests that clients have sent: all of them may be with the server, even behind an answer, for they come when they like.
+    requests: u8,
     /// A command that ends a round is somewhere in the case.
     stops: bool,
     /// A command that waits for requests is.
@@ -34,6 +38,8 @@ pub fn strip(kernel: KernelRelease, acts: &[Act]) -> Vec<Act> {
         kernel,
         features: Features::empty(),
         stage: None,
+        depth: 0,
+        requests: 0,
         stops: deletes || shots().any(stops),
         freezes: shots().any(freezes),
     };
@@ -68,7 +74,8 @@ fn without(case: &Case, act: &Act) -> Option<Act> {
 fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
     let kernel = case.kernel;
     match act {
-        Act::Device { features, stage, .. } => {
+        Act::Device { features, stage, depth, .. } => {
+            case.depth = (*depth).max(1);
             case.features = Features::from_bits(*features);
             case.stage = Some(*stage);
             let pages = Features::SUPPORT_ZERO_COPY | Features::AUTO_BUF_REG;
@@ -80,6 +87,13 @@ fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
         Act::Io { .. } if case.freezes => Some(
             "a server that dies while its own stop waits for its request stays: docs/kernel-findings/stop-by-a-server-that-dies.md",
         ),
+        Act::Io { .. } if !kernel.at_least(6, 16) => {
+            if case.requests + 1 >= case.depth {
+                return Some("6.12 learns of a server's death by the commands it has; without any, when a request is 30 s old");
+            }
+            case.requests += 1;
+            None
+        }
         Act::Kill { .. } if !kernel.at_least(7, 0) && case.stage.is_none() => {
             Some("a server that dies while its START_DEV reads partitions stays, before 7.0")
         }
@@ -148,6 +162,16 @@ mod tests {
     use super::super::act::Racing;
     use super::super::shot::Base;
     use super::*;
+
+    #[test]
+    fn before_6_16_a_server_keeps_a_tag_without_a_request() {
+        let device = Act::Device { features: 0, queues: 1, depth: 2, stage: Stage::Live };
+        let acts = [device.clone(), Act::Io { write: true, block: 0 }, Act::Serve];
+        let more = [acts.as_slice(), &[Act::Io { write: false, block: 1 }]].concat();
+        let kernel = KernelRelease::parse("6.12.117").unwrap();
+        assert_eq!(strip(kernel, &more), acts);
+        assert_eq!(strip(KernelRelease::parse("6.16.12").unwrap(), &more), more);
+    }
 
     #[test]
     fn a_race_follows_its_shot_when_one_before_it_is_left_out() {

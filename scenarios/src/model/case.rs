@@ -107,7 +107,7 @@ pub(super) fn clean(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> R
         lab.interrupt(world)?;
     }
     match world.devices.iter().position(Option::is_some) {
-        None => Ok(()),
+        None => lab.nothing_is_pending(),
         Some(dev) => Err(Trouble::Differs {
             expected: "no device is left".into(),
             observed: format!("the model keeps device {dev}: {:?}", world.devices[dev]),

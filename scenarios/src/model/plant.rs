@@ -111,10 +111,44 @@ impl std::str::FromStr for Plant {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::generate;
     use super::super::profile::Profile;
     use super::super::sort::{Recovery, Sort};
     use super::super::world::World;
     use super::*;
+
+    /// At the slowest that was measured, 79 steps a second, this is half a minute; the other half is for making it short.
+    const STEPS_MAX: usize = 2400;
+
+    #[test]
+    fn every_planted_error_is_met_within_half_a_minute() {
+        for plant in Plant::ALL {
+            let met: Vec<usize> = (0..6).map(|seed| steps_until_met(*plant, seed)).collect();
+            assert!(met.iter().all(|steps| *steps <= STEPS_MAX), "{}: {met:?}", plant.name());
+        }
+    }
+
+    /// Steps of random sequences until the planted error shows.
+    fn steps_until_met(plant: Plant, seed: u64) -> usize {
+        let empty = World::new(Profile::newest(), 2, 2);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut steps = 0;
+        while steps <= 4 * STEPS_MAX {
+            let length = rng.random_range(10..=60);
+            let (mut right, mut wrong) =
+                (empty.clone(), World { plant: Some(plant), ..empty.clone() });
+            for step in generate::sequence(&empty, length, &mut rng) {
+                steps += 1;
+                if right.apply(&step) != wrong.apply(&step) {
+                    return steps;
+                }
+            }
+        }
+        steps
+    }
 
     #[test]
     fn the_minimum_shows_the_difference_and_nothing_shorter_does() {

@@ -29,7 +29,7 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
         };
         failures.extend(case::run_telling(&mut lab, &world, &input.steps, &mut tell)?);
     }
-    context.step(format_args!("replay {times}, failed {}", failures.len()));
+    context.step(format_args!("replayed {times}, failed {}", failures.len()));
     let what = "the kernel does as the model says";
     context.check(FailureKind::State, what, failures.is_empty()).or_else(|_| {
         let first = failures.first().ok_or_else(|| Stop::error("a failure without a cause"))?;

@@ -21,6 +21,9 @@ pub struct Reproducer {
     pub kernel: String,
     /// Seed of that run.
     pub seed: u64,
+    /// How long the scenario went on, in milliseconds, where its seed and not its steps make it what it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_ms: Option<u64>,
     /// Commit of the suite, where it is known.
     pub commit: Option<String>,
     /// The steps, in their shortest form; empty where the scenario and its seed are all there is.
@@ -47,6 +50,7 @@ impl Reproducer {
             scenario: scenario.to_owned(),
             kernel,
             seed,
+            time_ms: None,
             commit: None,
             steps: difference.steps.clone(),
             acts: Vec::new(),

@@ -157,6 +157,15 @@ impl Control {
         self.ring.abandon(pending.token);
     }
 
+    /// How many of the 64 places are taken: by commands that are pending, abandoned ones too until the kernel is done with
+    /// them, and by those that are done and were never awaited. A client that has collected everything has none.
+    ///
+    /// # Errors
+    /// The ring's own, where completions cannot be taken in.
+    pub fn occupied(&mut self) -> io::Result<usize> {
+        self.ring.occupied()
+    }
+
     /// Submits a command and waits for it. When the time is over, the command is abandoned: use [`Control::submit`]
     /// where it has to be awaited later.
     ///
@@ -302,9 +311,11 @@ mod tests {
             .collect();
         let error = control.submit(Command::GetFeatures).expect_err("full");
         assert!(error.to_string().contains("wait for some of them"), "{error}");
+        assert_eq!(control.occupied().expect("a count"), 64);
         for pending in &kept {
             assert!(control.wait(pending, DEFAULT_DEADLINE).is_err());
         }
+        assert_eq!(control.occupied().expect("a count"), 0);
         let _ = control.submit(Command::GetFeatures).expect("free again");
     }
 }

@@ -173,6 +173,12 @@ impl CtrlRing {
         }
     }
 
+    /// Commands that are in flight, abandoned ones too, or done and not collected.
+    pub(crate) fn occupied(&mut self) -> io::Result<usize> {
+        self.collect(0, Duration::ZERO)?;
+        Ok(self.slots.len())
+    }
+
     /// Takes in completions, waiting for `want` of them; tells whether any came.
     fn collect(&mut self, want: usize, timeout: Duration) -> io::Result<bool> {
         let mut completions = Vec::new();

@@ -8,7 +8,7 @@ mod shrink;
 
 pub(crate) use cases::Cases;
 pub(crate) use corpus::Corpus;
-pub(crate) use round::{Bench, LastCase, RoundEnd};
+pub(crate) use round::{Bench, LastCase, RoundEnd, plain};
 pub(crate) use shrink::{acts_again, shrink_crash, steps_again};
 
 /// The scenario that does given steps.

@@ -78,6 +78,8 @@ pub(crate) struct RoundEnd {
     pub(crate) cases: Vec<(String, Vec<Act>)>,
     /// What the guest had shrunk itself.
     pub(crate) reproducers: Vec<Reproducer>,
+    /// Scenarios that were red and left no reproducer, each with its message: nobody may take them for green.
+    pub(crate) unexplained: Vec<(String, String)>,
     /// Verdicts and summaries, one line each.
     pub(crate) told: Vec<String>,
     /// Everything that was said in steps.
@@ -150,6 +152,10 @@ fn end_of(done: &Done, seed: u64) -> Result<RoundEnd, Error> {
     let commit = report.run.commit.clone();
     for (kernel, scenario) in report.scenarios() {
         end.told.push(format!("{}: {:?}: {}", scenario.id, scenario.verdict, scenario.message));
+        let shrunk = scenario.evidence.iter().any(|one| one.name.starts_with("reproducer"));
+        if scenario.verdict.is_red() && !shrunk {
+            end.unexplained.push((scenario.id.clone(), scenario.message.clone()));
+        }
         for evidence in &scenario.evidence {
             if evidence.name.starts_with("corpus-") {
                 let case = serde_json::from_str(&evidence.text).ok();
@@ -195,6 +201,14 @@ fn crash_title(report: &Report) -> Option<String> {
     });
     let text = health.chain(consoles).next()?;
     Some(title(&text))
+}
+
+/// What a message says, without what differs from one time to the next; the case that it may begin with has its own place.
+pub(crate) fn plain(message: &str) -> String {
+    let at = message.find("expected").unwrap_or(0);
+    let words = message[at..].split_whitespace().take(40);
+    let numberless = |word: &str| word.replace(|c: char| c.is_ascii_digit(), "N");
+    words.map(numberless).collect::<Vec<_>>().join(" ")
 }
 
 /// The function that the first splat of `text` is in: two NULL dereferences are not the same for being that.
@@ -255,6 +269,13 @@ mod tests {
         assert_eq!(LastCase::of(&acts), Some(LastCase::Acts(vec![Act::Serve])));
         let steps = told(&["fuzz-case []", "case []"]);
         assert_eq!(LastCase::of(&steps), Some(LastCase::Steps(Vec::new())));
+    }
+
+    #[test]
+    fn a_message_without_its_numbers_is_a_title() {
+        let one = plain("  1. ADD_DEV of 3\nexpected: 0\nobserved: -22 (EINVAL)\n");
+        assert_eq!(one, "expected: N observed: -N (EINVAL)");
+        assert_eq!(plain("no reply in 40 s"), "no reply in N s");
     }
 
     #[test]

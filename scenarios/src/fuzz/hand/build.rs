@@ -21,6 +21,14 @@ pub(super) const NOBODYS_ID: u32 = (1 << 20) - 7;
 const TOO_LARGE_ID: u32 = 1 << 20;
 /// Bytes of each shot's payload.
 pub(super) const PAYLOAD_BYTES: usize = 4096;
+/// Payloads before the first is used again: more than the shots of any case. A command may be read late, when those after it are
+/// long built (an asynchronous one behind one that waits), and what it reads has to be its own still.
+const PAYLOADS: usize = PAYLOADS_BYTES / PAYLOAD_BYTES;
+
+/// Where the payload of the case's `number`-th shot is.
+pub(super) fn payload_at(number: usize) -> usize {
+    number % PAYLOADS * PAYLOAD_BYTES
+}
 
 /// What an SQE is made of.
 struct Fields {
@@ -56,17 +64,16 @@ impl Common {
         }
     }
 
-    /// The SQE; none where what it goes to is not there.
+    /// The SQE, with its payload from `start` on in the memory; none where what it goes to is not there.
     pub(super) fn sqe(
         &self,
         own: Option<&Own>,
         order: &Order,
-        index: usize,
+        start: usize,
         shot: &Shot,
         kind: rings::Kind,
     ) -> Option<RawSqe> {
         let id = own.map_or(NOBODYS_ID, |own| own.id);
-        let start = index % 16 * PAYLOAD_BYTES;
         let mut fields = self.right(own, id, shot, start);
         for change in &shot.changes {
             fields.change(change, order.bystander);
@@ -303,5 +310,18 @@ impl Fields {
             Change::Reserved(reserved) => self.reserved = reserved,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shots_of_a_case_do_not_share_a_payload() {
+        // Twelve acts of four shots are the longest that is generated.
+        let places: std::collections::BTreeSet<_> = (0..48).map(payload_at).collect();
+        assert_eq!(places.len(), 48);
+        assert!(places.iter().all(|place| place + PAYLOAD_BYTES <= PAYLOADS_BYTES));
     }
 }

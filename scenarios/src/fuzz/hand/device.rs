@@ -24,7 +24,7 @@ const DEVICE_SECTORS: u64 = 16 << 10;
 const QUEUES_MAX: u16 = 2;
 const DEPTH_MAX: u16 = 4;
 /// Memory of payloads, before the tags' buffers.
-pub(super) const PAYLOADS_BYTES: usize = 16 * 4096;
+pub(super) const PAYLOADS_BYTES: usize = 64 * 4096;
 
 /// The device.
 pub(super) struct Own {

@@ -9,7 +9,7 @@ use ublk::raw::{Arena, CharFile, ControlFile, DecoyFile, Race, RaceWord, WildRin
 use super::super::act::Racing;
 use super::super::rings::{self, Files};
 use super::super::shot::Shot;
-use super::build::{NOBODYS_ID, PAYLOAD_BYTES};
+use super::build::{NOBODYS_ID, payload_at};
 use super::device::{Own, memory};
 use super::{Answer, Order, Problem, Reply, left};
 
@@ -21,6 +21,8 @@ const RESCUE: Duration = Duration::from_millis(40);
 pub(super) struct Guns {
     rings: BTreeMap<u8, Option<WildRing>>,
     files: Option<Common>,
+    /// Shots of the case so far.
+    fired: usize,
 }
 
 pub(super) struct Common {
@@ -52,8 +54,11 @@ impl Guns {
         let mut sent = vec![false; shots.len()];
         let mut words = Vec::new();
         let mut pushed = 0;
+        let first = self.fired;
+        self.fired += shots.len();
         for (index, shot) in shots.iter().enumerate() {
-            let Some(sqe) = common.sqe(own.as_deref(), order, index, shot, kind) else { continue };
+            let start = payload_at(first + index);
+            let Some(sqe) = common.sqe(own.as_deref(), order, start, shot, kind) else { continue };
             let number = u64::from(order.act) << 16 | index as u64;
             if wild.push_sqe(&sqe.user_data(number)).is_err() {
                 continue;
@@ -65,7 +70,7 @@ impl Guns {
             pushed += 1;
         }
         let buffers: Vec<usize> =
-            races.iter().filter_map(|(at, what)| buffer(*at, *what)).collect();
+            races.iter().filter_map(|(at, what)| buffer(first + usize::from(*at), *what)).collect();
         // A ring that takes nothing any more is not an answer to anything.
         let submitted = common.while_changing(&buffers, || wild.submit(&words));
         if submitted.is_err() {
@@ -152,9 +157,9 @@ fn word(what: Racing, index: usize, own: Option<&Own>) -> Option<Race> {
 }
 
 /// Where the racing word of a payload's buffer is.
-fn buffer(shot: u8, what: Racing) -> Option<usize> {
+fn buffer(number: usize, what: Racing) -> Option<usize> {
     let Racing::Buffer(word) = what else { return None };
-    Some(usize::from(shot % 16) * PAYLOAD_BYTES + usize::from(word % 38) * 4)
+    Some(payload_at(number) + usize::from(word % 38) * 4)
 }
 
 impl Common {

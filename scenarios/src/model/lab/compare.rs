@@ -70,13 +70,8 @@ impl Lab {
         world: &World,
         of: Closely,
     ) -> Result<Option<(String, String)>, Stop> {
-        let count = u8::try_from(world.devices.len()).unwrap_or(u8::MAX);
-        // All at once: before 7.0 a worker does each.
-        let asked: Result<Vec<Pending>, _> = (0..count)
-            .map(|dev| self.control.submit(Command::GetDevInfo { dev_id: Self::id(dev) }))
-            .collect();
-        for (dev, info) in (0..count).zip(asked.map_err(Stop::error)?) {
-            let info = self.info(info)?;
+        let infos = self.infos(world)?;
+        for (dev, info) in (0..).zip(infos) {
             let device = world.device(dev);
             let mut expected = device.map(|device| view::expected(world, device, |s| self.pid(s)));
             let mut opener = device.and_then(|device| device.opener);
@@ -118,7 +113,18 @@ impl Lab {
         open.flat_map(|(clients, _)| clients.iter().flatten()).count()
     }
 
-    /// None where there is no such device.
+    /// GET_DEV_INFO of every device; none where there is no such device.
+    ///
+    /// All of them are collected before any is compared: an answer that nobody comes for keeps its place in the ring.
+    fn infos(&mut self, world: &World) -> Result<Vec<Option<DevInfo>>, Stop> {
+        let count = u8::try_from(world.devices.len()).unwrap_or(u8::MAX);
+        // All at once: before 7.0 a worker does each.
+        let ask = |dev| self.control.submit(Command::GetDevInfo { dev_id: Self::id(dev) });
+        let asked: Vec<Result<Pending, _>> = (0..count).map(ask).collect();
+        let told: Vec<_> = asked.into_iter().map(|asked| self.info(asked?)).collect();
+        told.into_iter().collect()
+    }
+
     fn info(&mut self, asked: Pending) -> Result<Option<DevInfo>, Stop> {
         match self.control.wait(&asked, self.patience) {
             Ok(Answered::DevInfo(info)) => Ok(Some(info)),

@@ -1,12 +1,12 @@
 //! What is done with what cannot be ended step by step: commands that only their sender's death ends, and ruins.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ublk::ctrl::{Command, Control};
 
 use super::compare::Closely;
 use super::steps::result_of;
-use super::{Lab, Trouble};
+use super::{LOOK_AGAIN, Lab, Trouble, differs};
 use crate::context::{During, Stop};
 use crate::model::step::Step;
 use crate::model::world::World;
@@ -38,6 +38,24 @@ impl Lab {
         self.control = Control::open().during("open the control device")?;
         world.interrupt();
         self.compare(world, Closely::All)
+    }
+
+    /// A case that is over has an answer to each of its commands. One that nobody came for would keep its place in the ring, and
+    /// a long run would end when there are no places left, far from the case that has taken them.
+    pub(in super::super) fn nothing_is_pending(&mut self) -> Result<(), Trouble> {
+        let begin = Instant::now();
+        loop {
+            let left = self.control.occupied().during("count control commands")?;
+            if left == 0 {
+                return Ok(());
+            }
+            // One that was given up for being slow is answered yet.
+            if begin.elapsed() >= self.patience {
+                let expected = "every control command of the case was answered and collected";
+                return Err(differs(expected, format_args!("{left} were not")));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// Removes whatever is there, after a failure: nobody knows any more what it is.
