@@ -7,16 +7,19 @@ use std::sync::Arc;
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 use ublk::device::SharedMemory;
+use ublk::raw::{Addr, CtrlPayload};
 use ublk::uapi::{
     CtrlOp, Features, IO_RES_NEED_GET_DATA, IoCmdOp, IoDesc, IoFlags, ShmemAddr, ShmemBufReg,
 };
+
+use zerocopy::IntoBytes;
 
 use super::buffers::{AT, LEN, client, content, finish};
 use super::control::{ask, register, tear_down};
 use crate::block::{BlockDevice, nodes};
 use crate::context::{Context, During, Stop};
 use crate::kernel::KernelRelease;
-use crate::rig::{Fetcher, RawControl, Rig, arena, offered};
+use crate::rig::{AT_ONCE_MAX, Fetcher, RawControl, Rig, arena, offered};
 use crate::scenario::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -124,6 +127,23 @@ fn available_kib() -> Result<u64, Stop> {
     number.ok_or_else(|| Stop::error("/proc/meminfo has no MemAvailable"))
 }
 
+/// REG_BUF of so many pages at once, from the one called `first` on; one after the other takes ten times as long.
+fn register_some(
+    context: &Context,
+    client: &mut RawControl,
+    id: u32,
+    (first, page): (u32, &dyn Fn(u32) -> ShmemBufReg),
+) -> Result<Vec<i32>, Stop> {
+    let arena = client.arena();
+    let size = size_of::<ShmemBufReg>();
+    let payloads = (0..AT_ONCE_MAX as usize).zip(first..).map(|(place, number)| {
+        arena.write(place * size, page(number).as_bytes());
+        let len = u16::try_from(size).unwrap_or(u16::MAX);
+        CtrlPayload { addr: Addr::Arena(&arena, place * size), len, ..CtrlPayload::new(id) }
+    });
+    client.send_all(context, CtrlOp::RegBuf.encoded(), payloads)
+}
+
 fn index_full(context: &mut Context) -> Result<String, Stop> {
     offered(Features::SHMEM_ZC)?;
     let available = available_kib()?;
@@ -138,13 +158,18 @@ fn index_full(context: &mut Context) -> Result<String, Stop> {
         len: 4096,
         ..ShmemBufReg::default()
     };
-    for number in 0..REGISTRATIONS {
-        let index = register(context, &mut client, rig.id, &page(number), 24)?;
-        if i64::from(index) != i64::from(number) {
-            let what = format!("registration {number} is answered {index}");
-            return Err(Stop::fail(FailureKind::State, what));
+    let mut given = vec![false; REGISTRATIONS as usize];
+    for first in (0..REGISTRATIONS).step_by(AT_ONCE_MAX as usize) {
+        for index in register_some(context, &mut client, rig.id, (first, &page))? {
+            let place = usize::try_from(index).ok().and_then(|index| given.get_mut(index));
+            let is_new = place.is_some_and(|given| !std::mem::replace(given, true));
+            if !is_new {
+                let what = format!("a registration after {first} others is answered {index}");
+                return Err(Stop::fail(FailureKind::State, what));
+            }
         }
     }
+    context.check(FailureKind::State, "every index is given once", !given.contains(&false))?;
     let more = arena(4096)?;
     let one_more = ShmemBufReg { addr: more.addr(0), len: 4096, ..ShmemBufReg::default() };
     let full = register(context, &mut client, rig.id, &one_more, 24)?;

@@ -1,6 +1,8 @@
 //! Sequences at random, guided by the model: steps that change something are drawn more often than steps that are refused,
 //! for most commands are refused in most states and a walk of those goes nowhere.
 
+use std::mem::discriminant;
+
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
@@ -12,9 +14,9 @@ use super::world::World;
 /// How much more often a step is drawn that changes the model's state.
 const CHANGE_WEIGHT: u32 = 32;
 /// How much less often one that takes a device or a server away: else little lives long.
-const END_WEIGHT: u32 = 6;
+const END_WEIGHT: u32 = 2;
 /// A new process costs more than many steps.
-const KILL_WEIGHT: u32 = 3;
+const KILL_WEIGHT: u32 = 2;
 /// One that is refused.
 const SAME_WEIGHT: u32 = 4;
 /// ADD_DEV of what is there; there are many sorts.
@@ -84,7 +86,7 @@ pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
 #[must_use]
 pub fn sequence(world: &World, length: usize, rng: &mut impl Rng) -> Vec<Step> {
     let count = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
-    let alphabet = alphabet(count(world.devices.len()), count(world.alive.len()));
+    let alphabet = kinds(alphabet(count(world.devices.len()), count(world.alive.len())));
     let mut world = world.clone();
     let mut steps = Vec::with_capacity(length);
     for _ in 0..length {
@@ -95,16 +97,31 @@ pub fn sequence(world: &World, length: usize, rng: &mut impl Rng) -> Vec<Step> {
     steps
 }
 
-/// One step by its weight: drawn evenly and kept with a chance of its weight, for weighing takes longer than drawing.
-fn draw(world: &World, alphabet: &[Step], rng: &mut impl Rng) -> Option<Step> {
+/// The steps of each kind together: there are forty ADD_DEVs and two TRY_STOP_DEVs, and neither should crowd the other out.
+fn kinds(alphabet: Vec<Step>) -> Vec<Vec<Step>> {
+    let mut kinds: Vec<Vec<Step>> = Vec::new();
+    for step in alphabet {
+        let same = |kind: &&mut Vec<Step>| discriminant(&kind[0]) == discriminant(&step);
+        match kinds.iter_mut().find(same) {
+            Some(kind) => kind.push(step),
+            None => kinds.push(vec![step]),
+        }
+    }
+    kinds
+}
+
+/// One step by its weight: its kind is drawn by the root of how many there are, and it is kept with a chance of its weight, for weighing takes longer
+/// than drawing.
+fn draw(world: &World, alphabet: &[Vec<Step>], rng: &mut impl Rng) -> Option<Step> {
     for _ in 0..DRAWS_MAX {
-        let step = alphabet.choose(rng)?;
+        let kind = alphabet.choose_weighted(rng, |kind| (kind.len() as f64).sqrt()).ok()?;
+        let step = kind.choose(rng)?;
         if world.forbids(step).is_none() && rng.random_range(0..CHANGE_WEIGHT) < weight(world, step)
         {
             return Some(*step);
         }
     }
-    alphabet.iter().find(|step| world.forbids(step).is_none()).copied()
+    alphabet.iter().flatten().find(|step| world.forbids(step).is_none()).copied()
 }
 
 fn weight(world: &World, step: &Step) -> u32 {

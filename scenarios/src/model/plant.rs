@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::effects::{Answer, Effects};
-use super::step::Step;
+use super::step::{Step, Stray};
 use crate::rig::{EACCES, EBUSY, EEXIST, EINVAL, ENODEV};
 
 /// Which expectation.
@@ -24,6 +24,12 @@ pub enum Plant {
     EndUncalledFor,
     /// A read that the server answers is to fail.
     ReadFails,
+    /// REG_BUF of a page that is registered is to be EBUSY.
+    RegisterAgain,
+    /// A commit of a tag that waits for a request is to be EINVAL.
+    StrayCommit,
+    /// NEED_GET_DATA of a write that wants it is to be EBUSY.
+    GetData,
 }
 
 impl Plant {
@@ -36,6 +42,9 @@ impl Plant {
         Self::TryStopOpen,
         Self::EndUncalledFor,
         Self::ReadFails,
+        Self::RegisterAgain,
+        Self::StrayCommit,
+        Self::GetData,
     ];
 
     /// As on a command line.
@@ -49,6 +58,9 @@ impl Plant {
             Self::TryStopOpen => "try-stop-open",
             Self::EndUncalledFor => "end-uncalled-for",
             Self::ReadFails => "read-fails",
+            Self::RegisterAgain => "register-again",
+            Self::StrayCommit => "stray-commit",
+            Self::GetData => "get-data",
         }
     }
 
@@ -56,14 +68,16 @@ impl Plant {
     #[must_use]
     pub fn minimum(self) -> usize {
         match self {
-            // ADD_DEV, open, FETCH_REQ twice; or of all, and END_USER_RECOVERY.
-            Self::FetchAgain | Self::EndUncalledFor => 4,
-            // ADD_DEV, open twice.
-            Self::OpenTwice => 3,
+            // ADD_DEV, open, FETCH_REQ twice; or of all, and END_USER_RECOVERY; or a commit.
+            Self::FetchAgain | Self::EndUncalledFor | Self::StrayCommit => 4,
+            // ADD_DEV, open twice; ADD_DEV, REG_BUF twice.
+            Self::OpenTwice | Self::RegisterAgain => 3,
             // ADD_DEV, SET_PARAMS, open, FETCH_REQ of all, START_DEV, and the one.
             Self::ParamsOfALive | Self::StartTwice => 6,
             // A client opens the disk first; or opens and reads, and is answered when the case is cleaned up.
             Self::TryStopOpen | Self::ReadFails => 7,
+            // The client writes, and the server asks.
+            Self::GetData => 8,
         }
     }
 
@@ -81,6 +95,11 @@ impl Plant {
             (Self::EndUncalledFor, Step::EndRecovery { .. }, answer) => {
                 swap(answer, -EBUSY, -EINVAL);
             }
+            (Self::RegisterAgain, Step::RegBuf { .. }, answer) => swap(answer, -EEXIST, -EBUSY),
+            (Self::StrayCommit, Step::Stray { command: Stray::Commit, .. }, answer) => {
+                swap(answer, -EBUSY, -EINVAL);
+            }
+            (Self::GetData, Step::GetData { .. }, answer) => swap(answer, 0, -EBUSY),
             (Self::ReadFails, Step::Answer { .. }, _) => {
                 for (_, allowed) in &mut effects.reads {
                     *allowed = vec![-nix::libc::EIO];
@@ -116,12 +135,13 @@ mod tests {
 
     use super::super::generate;
     use super::super::profile::Profile;
-    use super::super::sort::{Recovery, Sort};
+    use super::super::sort::{Mode, Recovery, Sort};
     use super::super::world::World;
     use super::*;
 
-    /// At the slowest that was measured, 79 steps a second, this is half a minute; the other half is for making it short.
-    const STEPS_MAX: usize = 2400;
+    /// At 200 steps a second, which a host does that does nothing else, this is half a minute; the other half is for making it
+    /// short.
+    const STEPS_MAX: usize = 6000;
 
     #[test]
     fn every_planted_error_is_met_within_half_a_minute() {
@@ -179,6 +199,16 @@ mod tests {
         let fetch = Step::Fetch { dev, tag: 0, thread: 0 };
         let again = [begin[0], begin[2], fetch, fetch];
         assert!(shows(Plant::FetchAgain, &again) && !shows(Plant::FetchAgain, &again[..3]));
+        let shared = Sort::plain(Recovery::None, false).with_shared_memory();
+        let register = Step::RegBuf { dev, page: 0 };
+        let steps = [Step::Add { dev, sort: shared }, register, register];
+        assert!(shows(Plant::RegisterAgain, &steps) && !shows(Plant::RegisterAgain, &steps[..2]));
+        let commit = Step::Stray { dev, command: Stray::Commit };
+        assert!(shows(Plant::StrayCommit, &[begin[0], begin[2], fetch, commit]));
+        let asks = Sort::plain(Recovery::None, false).with_mode(Mode::GetData);
+        let mut steps = [&[Step::Add { dev, sort: asks }], &begin[1..6]].concat();
+        steps.extend([Step::Write { dev, queue: 0 }, Step::GetData { dev }]);
+        assert!(shows(Plant::GetData, &steps) && steps.len() == Plant::GetData.minimum());
         assert_eq!("open-twice".parse(), Ok(Plant::OpenTwice));
     }
 }

@@ -12,6 +12,9 @@ use zerocopy::IntoBytes;
 
 use crate::context::{Context, During, Stop};
 
+/// Commands that [`RawControl::send_all`] sends at once.
+pub const AT_ONCE_MAX: u32 = 64;
+
 /// A control client that checks nothing.
 pub struct RawControl {
     file: ControlFile,
@@ -32,8 +35,8 @@ impl RawControl {
     /// When either cannot be had.
     pub fn open() -> Result<Self, Stop> {
         let file = ControlFile::open().during("open the control device")?;
-        let ring = RawRing::new(RingShape { sqe128: true, ..RingShape::default() })
-            .during("make a ring")?;
+        let shape = RingShape { entries: AT_ONCE_MAX, sqe128: true, ..RingShape::default() };
+        let ring = RawRing::new(shape).during("make a ring")?;
         Ok(Self { file, ring, arena: arena(4096)? })
     }
 
@@ -72,6 +75,29 @@ impl RawControl {
     ) -> Result<i32, Stop> {
         let sqe = RawSqe::control(&self.file, cmd_op, payload);
         only_result(context, &mut self.ring, &sqe)
+    }
+
+    /// Sends several commands at once, at most [`AT_ONCE_MAX`]; their results, in the order that they come.
+    ///
+    /// # Errors
+    /// When a completion does not come.
+    pub fn send_all<'a>(
+        &mut self,
+        context: &Context,
+        cmd_op: u32,
+        payloads: impl IntoIterator<Item = CtrlPayload<'a>>,
+    ) -> Result<Vec<i32>, Stop> {
+        let mut sent = 0;
+        for payload in payloads {
+            self.ring
+                .push(&RawSqe::control(&self.file, cmd_op, &payload))
+                .during("push a command")?;
+            sent += 1;
+        }
+        self.ring.submit().during("submit commands")?;
+        let completions =
+            self.ring.wait(sent, context.command_timeout()).during("wait for commands")?;
+        Ok(completions.iter().map(|completion| completion.res).collect())
     }
 
     /// Sends an ADD_DEV with this header; its result.

@@ -13,7 +13,8 @@ mod server;
 
 pub use batch::BatchHand;
 pub use control::{
-    RawControl, arena, backing_file, control_payload, feature_bits, features, offered, only_result,
+    AT_ONCE_MAX, RawControl, arena, backing_file, control_payload, feature_bits, features, offered,
+    only_result,
 };
 pub use device::{Rig, per_io_daemon};
 pub use fetcher::Fetcher;
