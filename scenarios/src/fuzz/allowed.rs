@@ -304,6 +304,8 @@ fn of_control(op: CtrlOp) -> Allowed {
     match op {
         CtrlOp::AddDev => Allowed::done_or(&[EINTR, ENOMEM]),
         CtrlOp::GetFeatures => Allowed::done(),
+        // It looks its path up: the node of a device that was deleted is gone before the last holder is.
+        CtrlOp::GetDevInfo2 => Allowed::done_or(&[ENODEV, ENOENT]),
         CtrlOp::DelDev | CtrlOp::DelDevAsync => Allowed::done_or(&[ENODEV, EINTR]),
         CtrlOp::StartDev => Allowed::done_or(&[ENODEV, EINVAL, EEXIST, EBUSY, EINTR]),
         CtrlOp::EndUserRecovery => Allowed::done_or(&[ENODEV, EINVAL, EBUSY, EINTR]),
