@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn replays_are_counted_also_in_a_machine_that_was_lost() {
         assert_eq!(tally(&end(&["replay 4, failed 1", "case []"], true, false)), (4, 2));
-        assert_eq!(tally(&end(&["replay 10, failed 3", "replayed 10, failed 4"], false, false)), (10, 4));
+        assert_eq!(
+            tally(&end(&["replay 10, failed 3", "replayed 10, failed 4"], false, false)),
+            (10, 4)
+        );
         // A failure after which the machine is worth nothing, whether or not it is seen to be.
         for crash in [false, true] {
             let told = ["replay 3, failed 0", "replayed 3, failed 1"];

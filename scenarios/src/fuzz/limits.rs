@@ -89,7 +89,9 @@ fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
         ),
         Act::Io { .. } if !kernel.at_least(6, 16) => {
             if case.requests + 1 >= case.depth {
-                return Some("6.12 learns of a server's death by the commands it has; without any, when a request is 30 s old");
+                return Some(
+                    "6.12 learns of a server's death by the commands it has; without any, when a request is 30 s old",
+                );
             }
             case.requests += 1;
             None
