@@ -94,12 +94,12 @@ impl Lab {
         if !hand.end(patience * 2) {
             return Err(("a process that was killed ends".into(), "it stays".into()));
         }
-        if let Some(pending) = deletion {
-            if let Err(error) = self.control.wait(&pending, patience) {
-                let expected = "DEL_DEV ends with the last holder, and the device can be deleted";
-                let late = error.is_timeout().then(|| self.late(pending));
-                return Err((expected.into(), late.unwrap_or_else(|| error.to_string())));
-            }
+        if let Some(pending) = deletion
+            && let Err(error) = self.control.wait(&pending, patience)
+        {
+            let expected = "DEL_DEV ends with the last holder, and the device can be deleted";
+            let late = error.is_timeout().then(|| self.late(pending));
+            return Err((expected.into(), late.unwrap_or_else(|| error.to_string())));
         }
         self.sweep()?;
         self.clients.end(patience)?;

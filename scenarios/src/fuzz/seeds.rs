@@ -7,6 +7,10 @@ const FILES: &[(&str, &str)] = &[
     // An asynchronous SET_PARAMS behind a DEL_DEV that waits: its payload was read when the next act had overwritten it, and the
     // answer was EINVAL. The fault was the hand's, whose acts shared payloads.
     ("fuzz/sqe", include_str!("seeds/sqe-payload-read-late.json")),
+    // Answers that the table did not have: see `allowed.rs`.
+    ("fuzz/sqe", include_str!("seeds/sqe-path-of-a-deleted-device.json")),
+    ("fuzz/sqe", include_str!("seeds/sqe-fixed-buffer-before-the-file.json")),
+    ("fuzz/sqe", include_str!("seeds/sqe-fsync-fails-in-silence.json")),
 ];
 
 /// Its cases.
