@@ -16,7 +16,7 @@ pub enum BudgetClass {
     Normal,
     /// A generated workload or many repetitions.
     Long,
-    /// A scenario that is meant to hang; short, because its whole budget is always spent.
+    /// A scenario that is meant to hang, or that a known bug makes hang; short, because its whole budget is always spent.
     HangCanary,
 }
 

@@ -152,7 +152,7 @@ pub(super) fn registration_while_a_read_waits(context: &mut Context) -> Result<S
     let quiet = context.quiet();
     let registered = lab.ask(&Step::RegBuf { dev, page: 0 }, quiet)?;
     context.step(format_args!("REG_BUF of a page: {registered:?} within {quiet:?}"));
-    let stopped = lab.ask(&Step::Stop { dev }, PATIENCE)?;
+    let stopped = lab.ask(&Step::Stop { dev }, 2 * quiet)?;
     let what = format!("STOP_DEV is answered while REG_BUF waits for a read: {stopped:?}");
     if stopped.is_none() {
         // Closing the ring would wait for both, for ever.

@@ -113,6 +113,8 @@ pub const SCENARIOS: &[Scenario] = &[
         id: "model/registration-while-a-read-waits",
         title: "REG_BUF of a device that waits for a server does not keep STOP_DEV from it",
         covers: &["model"],
+        // Its process cannot end where the bug is.
+        budget: BudgetClass::HangCanary,
         known_bug: findings::registration_bug,
         run: findings::registration_while_a_read_waits,
         ..Scenario::DRIVER
