@@ -207,8 +207,18 @@ fn crash_title(report: &Report) -> Option<String> {
 pub(crate) fn plain(message: &str) -> String {
     let at = message.find("expected").unwrap_or(0);
     let words = message[at..].split_whitespace().take(40);
-    let numberless = |word: &str| word.replace(|c: char| c.is_ascii_digit(), "N");
     words.map(numberless).collect::<Vec<_>>().join(" ")
+}
+
+fn numberless(word: &str) -> String {
+    let mut kept = String::new();
+    for c in word.chars() {
+        let number = c.is_ascii_digit();
+        if !number || !kept.ends_with('N') {
+            kept.push(if number { 'N' } else { c });
+        }
+    }
+    kept
 }
 
 /// The function that the first splat of `text` is in: two NULL dereferences are not the same for being that.
