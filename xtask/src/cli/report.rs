@@ -25,6 +25,8 @@ pub(crate) struct ReportArgs {
 pub(crate) enum ReportTask {
     /// Makes one report of the parts of a run (`vm-e2e --partition`); a part that is missing is an error in it.
     Merge(MergeArgs),
+    /// Shows a report, or the reports of several kernels, as the matrix of scenarios and kernels (`vm-matrix`).
+    Matrix(super::ReportMatrixArgs),
 }
 
 #[derive(Clone, Debug, Args)]
