@@ -34,7 +34,7 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<ExitCode, Error> {
     progress.clear();
     reports::write_report(&folder, &report).map_err(Error::infrastructure)?;
     let made = Matrix::of(&report);
-    let red = matrix::write_reproducers(&made, &folder)?;
+    let red = matrix::write_reproducers(&made, &report, &folder)?;
     let shown = show(&made, before.as_ref(), &red, &folder, &args.pages, args.run.json);
     if !Parts::is_done(&report) {
         anstream::eprintln!("go on with: cargo xtask vm-matrix --resume {}", folder.display());

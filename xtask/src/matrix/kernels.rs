@@ -1,9 +1,13 @@
 //! Which kernels a matrix has: those that were named, else every series the archive has whole today.
 
+use scenarios::kernel::KernelRelease;
 use vmimage::kernel::{Candidate, list_candidates, list_series};
 
 use crate::error::Error;
 use crate::prepare::Workshop;
+
+/// The first series that the suite's expectations were tried on. Older ones are asked for by name.
+const FIRST_SERIES: (u32, u32) = (6, 12);
 
 /// The kernels, oldest first where nobody named them, and none twice.
 ///
@@ -18,7 +22,8 @@ pub(crate) fn chosen(
         points(&list_candidates(workshop.archive()).map_err(Error::infrastructure)?, named)
     } else if named.is_empty() {
         let series = list_series(workshop.archive()).map_err(Error::infrastructure)?;
-        series.into_iter().filter(|one| one.newest_whole.is_some()).map(|one| one.name).collect()
+        let wanted = series.into_iter().filter(|one| one.newest_whole.is_some());
+        wanted.map(|one| one.name).filter(|name| is_known(name)).collect()
     } else {
         once(named)
     };
@@ -26,6 +31,10 @@ pub(crate) fn chosen(
         return Err(Error::usage("the archive has no such kernel; `doctor` lists what it has"));
     }
     Ok(kernels)
+}
+
+fn is_known(series: &str) -> bool {
+    KernelRelease::parse(series).is_some_and(|kernel| (kernel.major, kernel.minor) >= FIRST_SERIES)
 }
 
 /// Each whole point release, of the named series or of all. What was named otherwise stays as it is.
@@ -41,8 +50,9 @@ fn points(all: &[Candidate], named: &[String]) -> Vec<String> {
     numbers.sort_unstable();
     numbers.dedup();
     let of = |series: Option<&str>| {
-        let own = numbers.iter().filter(move |[major, minor, _]| {
-            series.is_none_or(|series| series == format!("{major}.{minor}"))
+        let own = numbers.iter().filter(move |[major, minor, _]| match series {
+            Some(series) => series == format!("{major}.{minor}"),
+            None => (*major, *minor) >= FIRST_SERIES,
         });
         own.map(|[major, minor, patch]| format!("{major}.{minor}.{patch}")).collect::<Vec<_>>()
     };
@@ -82,7 +92,8 @@ mod tests {
 
     #[test]
     fn point_releases_are_whole_in_order_and_once() {
-        let all = ["6.18.9", "6.12.43", "6.18.15", "6.18.9", "7.4~rc2"].map(|r| candidate(r, &[]));
+        let all = ["6.1.0", "6.18.9", "6.12.43", "6.18.15", "6.18.9", "7.4~rc2"]
+            .map(|r| candidate(r, &[]));
         let all = [&all[..], &[candidate("6.18.5", &["linux-modules"])]].concat();
         assert_eq!(points(&all, &[]), ["6.12.43", "6.18.9", "6.18.15"]);
         let named = ["6.18".to_owned(), "7.3+kasan".to_owned(), "6.18.9".to_owned()];
@@ -91,6 +102,7 @@ mod tests {
 
     #[test]
     fn a_kernel_is_a_column_once() {
+        assert!(is_known("6.12") && is_known("10.1") && !is_known("6.1"));
         assert_eq!(once(&["7.3".into(), "6.12".into(), "7.3".into()]), ["7.3", "6.12"]);
     }
 }

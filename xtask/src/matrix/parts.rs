@@ -126,3 +126,106 @@ fn expects_otherwise(own: &reports::report::KernelReport) -> Option<String> {
     })?;
     Some(format!("its plan expects something else of {}", other.id))
 }
+
+#[cfg(test)]
+mod tests {
+    use reports::plan::PlannedScenario;
+    use reports::report::{KernelHeader, RunHeader};
+    use reports::{KernelInput, RunInput, fold};
+
+    use super::*;
+
+    const ID: &str = "startup/fetch-twice";
+
+    fn course() -> Course {
+        let kernel = Kernel { spec: "7.3".into(), identity: Some("7.3.4-a".into()) };
+        Course {
+            format: 1,
+            commit: Some("abc".into()),
+            dirty: false,
+            seed: 7,
+            kernels: vec![kernel],
+            scenarios: vec![ID.into()],
+        }
+    }
+
+    /// A kernel whose machine never came up; what matters here is what it was to be.
+    fn report(change: impl FnOnce(&mut RunHeader, &mut KernelInput), interrupted: bool) -> Report {
+        let mut run = RunHeader { seed: 7, commit: Some("abc".into()), ..RunHeader::default() };
+        let header = KernelHeader {
+            spec: "7.3".into(),
+            release: Some("7.3.4-a".into()),
+            ..KernelHeader::default()
+        };
+        let planned =
+            vec![PlannedScenario { id: ID.into(), budget_ms: 1, expect: Expectation::Pass }];
+        let mut input = KernelInput { header, planned, ..KernelInput::default() };
+        change(&mut run, &mut input);
+        let kernels = [input];
+        fold(&RunInput {
+            run: &run,
+            kernels: &kernels,
+            records: &[],
+            host_errors: &[],
+            interrupted,
+        })
+    }
+
+    #[test]
+    fn what_is_kept_is_found_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (parts, course) = (Parts::in_folder(folder.path()), course());
+        let kernel = &course.kernels[0];
+        assert_eq!(parts.find(&course, kernel).unwrap(), None);
+        let whole = report(|_, _| (), false);
+        parts.keep(&whole).unwrap();
+        assert_eq!(parts.find(&course, kernel).unwrap(), Some(whole));
+        let text = std::fs::read_to_string(parts.path("7.3")).unwrap();
+        std::fs::write(parts.path("7.3"), &text[..text.len() / 2]).unwrap();
+        let line = parts.find(&course, kernel).unwrap_err().to_string();
+        assert!(line.contains("ends in the middle") && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn a_part_of_another_run_is_refused_in_one_line() {
+        type Change = fn(&mut RunHeader, &mut KernelInput);
+        let changes: [(&str, Change); 6] = [
+            ("its commit is def, not abc", |run, _| run.commit = Some("def".into())),
+            ("its seed is 0x8, not 0x7", |run, _| run.seed = 8),
+            ("local changes", |run, _| run.dirty = true),
+            ("its release is 7.3.3-a, not 7.3.4-a", |_, kernel| {
+                kernel.header.release = Some("7.3.3-a".into());
+            }),
+            ("its scenarios are other ones", |_, kernel| kernel.planned[0].id = "a/b".into()),
+            ("expects something else of startup/fetch-twice", |_, kernel| {
+                kernel.planned[0].expect = Expectation::KnownBug { reference: "docs/x.md".into() };
+            }),
+        ];
+        for (says, change) in changes {
+            let folder = tempfile::tempdir().unwrap();
+            let (parts, course) = (Parts::in_folder(folder.path()), course());
+            parts.keep(&report(change, false)).unwrap();
+            let error = parts.find(&course, &course.kernels[0]).unwrap_err();
+            let line = error.to_string();
+            assert!(line.contains(says) && !line.contains('\n'), "{line}");
+            assert_eq!(error.code, ExitCode::Usage);
+        }
+    }
+
+    #[test]
+    fn an_interrupted_kernel_and_a_broken_host_are_not_done() {
+        assert!(!Parts::is_done(&report(|_, _| (), true)));
+        let gone = |_: &mut RunHeader, kernel: &mut KernelInput| {
+            kernel.setup_error = Some("no network".into());
+        };
+        assert!(!Parts::is_done(&report(gone, false)));
+    }
+
+    #[test]
+    fn each_kernel_has_a_file_of_its_own() {
+        let parts = Parts::in_folder(Path::new("m"));
+        assert_eq!(parts.path("7.3+kasan,lockdep"), Path::new("m/parts/7.3+kasan,lockdep.json"));
+        let (a, b) = (parts.path("/a/b"), parts.path("/a_b"));
+        assert!(a != b && a.parent() == Some(Path::new("m/parts")), "{}", a.display());
+    }
+}
