@@ -208,7 +208,7 @@ fn facts_say_what_differs_and_what_is_everywhere() {
 fn the_page_of_the_documentation_names_what_does_not_hold() {
     let text = markdown(&Matrix::of(&report()), None);
     for part in [
-        "| | 6.12 | 7.3 | bzImage |",
+        "|  | 6.12 | 7.3 | bzImage |",
         "| fail | 0 | 1 | 0 |",
         "| modes | user-copy | 1, 1 not supported | 2 | **2 error** |",
         "- **bzImage: error**: cannot use the kernel bzImage: it is empty",

@@ -17,7 +17,7 @@ use crate::matrix::{self, Course, Kernel, Parts};
 use crate::prepare::Workshop;
 use crate::progress::Terminal;
 use crate::run::{Many, Request, run_many};
-use crate::task_report::load;
+use crate::task_report::{Loaded, load};
 use crate::task_vm_e2e::choose;
 use crate::{environment, workspace};
 
@@ -46,22 +46,32 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<ExitCode, Error> {
 pub(crate) fn render(args: &ReportMatrixArgs) -> Result<ExitCode, Error> {
     matrix::check(&args.pages)?;
     let before = matrix::previous(&args.pages)?;
-    let loaded: Vec<(PathBuf, Report)> =
-        load(&args.inputs)?.into_iter().filter_map(|one| one.into_run()).collect();
-    let reports: Vec<Report> = loaded.iter().map(|(_, report)| report.clone()).collect();
-    let report = match &reports[..] {
-        [whole] => whole.clone(),
-        several => reports::join(several, &[]).map_err(Error::usage)?,
-    };
-    let folder = match (&args.output, &loaded[..]) {
-        (Some(folder), _) => folder.clone(),
-        (None, [(folder, _)]) => folder.clone(),
+    let (folders, report) = whole(load(&args.inputs)?)?;
+    let folder = match (&args.output, &folders[..]) {
+        (Some(folder), _) | (None, [folder]) => folder.clone(),
         (None, _) => PathBuf::from("."),
     };
     vmimage::fsio::create_dir_all(&folder).map_err(Error::infrastructure)?;
     let made = Matrix::of(&report);
     show(&made, before.as_ref(), &[], &folder, &args.pages, false)?;
     Ok(ExitCode::Passed)
+}
+
+/// The page of the matrix of what was loaded, with itself as the one before: every part of it is there.
+pub(crate) fn page(loaded: Vec<Loaded>) -> Result<String, Error> {
+    let made = Matrix::of(&whole(loaded)?.1);
+    Ok(reports::html::matrix_page(&made, Some(&Changes::between(&made, &made)), None))
+}
+
+/// The report of all kernels that were loaded, and the folders it was in.
+fn whole(loaded: Vec<Loaded>) -> Result<(Vec<PathBuf>, Report), Error> {
+    let (folders, reports): (Vec<PathBuf>, Vec<Report>) =
+        loaded.into_iter().filter_map(Loaded::into_run).unzip();
+    let report = match &reports[..] {
+        [one] => one.clone(),
+        several => reports::join(several, &[]).map_err(Error::usage)?,
+    };
+    Ok((folders, report))
 }
 
 /// What this matrix is, and whether what is in its folder is of the same one.

@@ -135,11 +135,15 @@ fn head(matrix: &Matrix, left: &[&str]) -> Markup {
     html! {
         thead { tr {
             @for name in left { th scope="col" { (name) } }
-            @for column in &matrix.columns {
-                th scope="col" title=[column.release.as_deref()] { (line(&column.kernel)) }
-            }
+            (kernel_names(matrix))
         } }
     }
+}
+
+fn kernel_names(matrix: &Matrix) -> Markup {
+    html! { @for column in &matrix.columns {
+        th scope="col" title=[column.release.as_deref()] { (line(&column.kernel)) }
+    } }
 }
 
 fn families(matrix: &Matrix) -> Markup {
@@ -243,7 +247,10 @@ fn scenarios(matrix: &Matrix) -> Markup {
             }
             div .scroll tabindex="0" role="region" aria-labelledby="scenarios-title" {
                 table .matrix.several {
-                    (head(matrix, &["Scenario", "Mode"]))
+                    thead { tr {
+                        th scope="col" data-sort="id" { "Scenario" } th scope="col" { "Mode" }
+                        (kernel_names(matrix))
+                    } }
                     @for family in families { tbody {
                         tr .group { th scope="rowgroup" colspan=(matrix.columns.len() + 2) { (line(family)) } }
                         @for row in matrix.rows.iter().filter(|row| row.family() == family) { (table_row(row)) }
