@@ -11,7 +11,7 @@ use reports::matrix::{
     Cell, Changes, Direction, Matrix, facts, findings, groups, markdown, parse_matrix, to_json,
 };
 use reports::plan::{Expectation, PlannedScenario};
-use reports::report::{KernelHeader, Report, Status};
+use reports::report::{KernelHeader, Report, RunError, RunErrorKind, Status};
 use reports::{KernelInput, MergeError, RunInput, fold, join};
 use serde_json::json;
 
@@ -121,14 +121,21 @@ fn new() -> [Told; 4] {
 fn report() -> Report {
     let (mut dead, _) = column(2, "/home/me/bzImage", &old(), &[]);
     dead.setup_error = Some("cannot use the kernel /home/me/bzImage: it is empty".to_owned());
-    report_of(
+    let mut report = report_of(
         "run-1",
         vec![
             column(0, "6.12", &old(), &["model/quiesce"]),
             column(1, "7.3", &new(), &[]),
             (dead, Vec::new()),
         ],
-    )
+    );
+    report.errors.push(RunError {
+        kind: RunErrorKind::Infrastructure,
+        kernel: None,
+        boot: None,
+        message: "cannot write /home/me/x: no space".to_owned(),
+    });
+    report
 }
 
 fn words(matrix: &Matrix, scenario: &str) -> Vec<&'static str> {

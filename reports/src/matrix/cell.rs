@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::report::{Cause, ScenarioReport, Verdict};
 use crate::text;
 
+use super::paths::hidden;
+
 /// Bytes of a message that are kept; the report has the whole.
 const MESSAGE_BYTES_MAX: usize = 300;
 
@@ -59,7 +61,8 @@ impl Cell {
             Verdict::Pass | Verdict::Caught => Self::Pass,
             Verdict::Fail => Self::Fail { cause: scenario.cause, message: message() },
             Verdict::Error | Verdict::Missed => {
-                Self::Error { cause: scenario.cause, message: message() }
+                let message = one_line(&hidden(&scenario.message));
+                Self::Error { cause: scenario.cause, message }
             }
             Verdict::KnownBug => Self::KnownBug { reference: known(scenario) },
             Verdict::NotRun => Self::NotRun,

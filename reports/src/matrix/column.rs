@@ -9,6 +9,7 @@ use crate::abilities::Abilities;
 use crate::report::{KernelReport, Report};
 
 use super::cell::one_line;
+use super::paths::hidden;
 
 /// One kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +46,8 @@ impl Column {
                 more => format!(" (and {more} more)"),
             };
             // A file's message names its folder, which is nobody else's business.
-            format!("{}{more}", one_line(&first.message.replace(&kernel.kernel.spec, &name)))
+            let told = hidden(&first.message.replace(&kernel.kernel.spec, &name));
+            format!("{}{more}", one_line(&told))
         });
         Self {
             release: guest

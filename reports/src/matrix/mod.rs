@@ -11,6 +11,7 @@ mod facts;
 mod groups;
 mod markdown;
 mod mode;
+mod paths;
 mod store;
 
 use schemars::JsonSchema;
@@ -89,7 +90,7 @@ impl Matrix {
             .errors
             .iter()
             .filter(|error| error.kernel.is_none())
-            .map(|error| cell::one_line(&error.message))
+            .map(|error| cell::one_line(&paths::hidden(&error.message)))
             .collect();
         errors.extend(report.violations.iter().map(|violation| {
             cell::one_line(&format!("the record cannot be trusted: {}", violation.what))
@@ -166,7 +167,7 @@ fn reason(report: &Report) -> String {
             reason.replace(path, &name.to_string_lossy())
         },
     );
-    cell::one_line(&shown)
+    cell::one_line(&paths::hidden(&shown))
 }
 
 /// Scenarios in the order of the first kernel that has them; one that a kernel does not have was not run there.
