@@ -174,6 +174,23 @@ fn every_sort_of_cell_is_named_and_a_dead_kernel_is_one_line() {
 }
 
 #[test]
+fn what_nobody_got_to_is_not_run_and_counted() {
+    let (input, _) = column(0, "6.12", &old(), &[]);
+    let report = fold(&RunInput {
+        run: &run_header(),
+        kernels: &[input],
+        records: &[],
+        host_errors: &[],
+        interrupted: true,
+    });
+    let matrix = Matrix::of(&report);
+    assert_eq!(matrix.status, Status::Interrupted);
+    assert!(matrix.rows.iter().all(|row| row.cells == [Cell::NotRun]));
+    let text = markdown(&matrix, None);
+    assert!(text.contains("**Not run on 6.12**: 4 scenarios."), "{text}");
+}
+
+#[test]
 fn no_machine_path_gets_out() {
     let matrix = Matrix::of(&report());
     let changes = Changes::between(&matrix, &matrix);
