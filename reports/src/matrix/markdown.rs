@@ -229,7 +229,7 @@ fn write_changes(out: &mut String, matrix: &Matrix, changes: &Changes<'_>) -> fm
         ("scenarios that are gone", &changes.gone_scenarios),
     ] {
         if !names.is_empty() {
-            writeln!(out, "- {} {what}: {}", names.len(), escaped(&listed(names)))?;
+            writeln!(out, "- {what} ({}): {}", names.len(), escaped(&listed(names)))?;
         }
     }
     for change in &changes.kernels {
