@@ -8,6 +8,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::abilities::Abilities;
+
 /// One line from the guest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GuestLine {
@@ -97,6 +99,9 @@ pub struct GuestFacts {
     pub memory_bytes: u64,
     /// Answer to `UBLK_U_CMD_GET_FEATURES`, or the errno.
     pub ublk_features: Option<u64>,
+    /// What else the kernel was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abilities: Option<Abilities>,
     /// Milliseconds from the guest's boot to this message.
     pub boot_ms: u64,
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod abilities;
 pub mod budget;
 pub mod driver;
 pub mod event;
@@ -13,6 +14,7 @@ mod fold;
 pub mod gate;
 mod hash;
 pub mod html;
+pub mod matrix;
 mod partition;
 pub mod perf;
 pub mod plan;
@@ -24,11 +26,11 @@ mod stats;
 mod store;
 mod text;
 
-pub use fold::{KernelInput, MergeError, RunInput, fold, merge, remaining};
+pub use fold::{KernelInput, MergeError, RunInput, fold, join, merge, remaining};
 pub use hash::fnv1a;
 pub use partition::{Partition, PartitionError};
 pub use report::{ExitCode, Report, Status};
-pub use schema::{baseline_schema, perf_schema, schema};
+pub use schema::{baseline_schema, matrix_schema, perf_schema, schema};
 pub use store::{
     LoadError, WriteError, load, parse_events, parse_report, write_all, write_file, write_html,
     write_report,

@@ -1,10 +1,11 @@
-//! The JSON Schemas of `report.json`, `perf.json` and a gate's baseline, made from the types so that the two cannot disagree.
+//! The JSON Schemas of `report.json`, `perf.json`, `matrix.json` and a gate's baseline, made from the types so that the two cannot disagree.
 //!
 //! Copies are kept in `schema/` for readers in other languages; a test holds them to the types.
 
 use schemars::Schema;
 
 use crate::gate::Baseline;
+use crate::matrix::Matrix;
 use crate::perf::PerfReport;
 use crate::report::Report;
 
@@ -24,6 +25,12 @@ pub fn perf_schema() -> String {
 #[must_use]
 pub fn baseline_schema() -> String {
     text(&schemars::schema_for!(Baseline))
+}
+
+/// The JSON Schema of `matrix.json`, pretty-printed, with a final newline.
+#[must_use]
+pub fn matrix_schema() -> String {
+    text(&schemars::schema_for!(Matrix))
 }
 
 fn text(schema: &Schema) -> String {

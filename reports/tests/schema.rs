@@ -17,6 +17,7 @@ const UPDATE: &str = "REPORTS_UPDATE_SCHEMA";
 #[case("report.schema.json", reports::schema())]
 #[case("perf.schema.json", reports::perf_schema())]
 #[case("baseline.schema.json", reports::baseline_schema())]
+#[case("matrix.schema.json", reports::matrix_schema())]
 fn the_schema_in_the_repository_is_the_one_of_the_types(#[case] name: &str, #[case] made: String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name);
     if std::env::var_os(UPDATE).is_some() {

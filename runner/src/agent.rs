@@ -81,6 +81,7 @@ fn facts() -> GuestFacts {
             .unwrap_or(u32::MAX),
         memory_bytes: memory_kib << 10,
         ublk_features: scenarios::rig::features(),
+        abilities: Some(scenarios::abilities::abilities()),
         boot_ms: init::uptime_ms().unwrap_or(0),
     }
 }

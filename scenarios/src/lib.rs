@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod abilities;
 pub mod block;
 pub mod canary;
 pub mod catalogue;

@@ -14,6 +14,7 @@ mod error;
 mod fuzz;
 mod gate;
 mod interrupt;
+mod matrix;
 mod mutants;
 mod perf;
 mod prepare;
@@ -43,6 +44,7 @@ mod task_vm_compare;
 mod task_vm_debug;
 mod task_vm_e2e;
 mod task_vm_fuzz;
+mod task_vm_matrix;
 mod task_vm_perf;
 mod task_vm_shell;
 mod tree;
@@ -57,6 +59,7 @@ fn main() -> std::process::ExitCode {
     interrupt::install();
     let result = match cli.task {
         Task::VmE2e(args) => task_vm_e2e::run(&args),
+        Task::VmMatrix(args) => task_vm_matrix::run(&args),
         Task::VmSimpleE2e(args) => task_vm_e2e::simple(&args),
         Task::VmPerf(args) => task_vm_perf::run(&args),
         Task::VmCompare(args) => task_vm_compare::run(&args),

@@ -2,14 +2,14 @@
 //! at the end.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use rand::Rng;
 use reports::budget::Budgets;
 use reports::event::Record;
 use reports::plan::{DebugOptions, Expectation, PlannedScenario};
-use reports::report::{KernelHeader, Report, RunHeader};
+use reports::report::{ExitCode, KernelHeader, Report, RunHeader};
 use reports::{KernelInput, Partition, RunInput, fold};
 use scenarios::kernel::KernelRelease;
 use scenarios::kselftest::Selftest;
@@ -51,6 +51,15 @@ pub(crate) struct Done {
     pub(crate) folder: PathBuf,
 }
 
+/// What else a run of many kernels wants.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Many<'a> {
+    /// Whether a kernel that there is none of is an error of its own, and the others are still run.
+    pub(crate) goes_on: bool,
+    /// Given the report of each kernel alone, as soon as its last machine is done.
+    pub(crate) finished: Option<&'a (dyn Fn(&Report) + Sync)>,
+}
+
 /// Runs the whole request. An error means that there is not even a report.
 pub(crate) fn run(request: &Request<'_>, progress: &Arc<Terminal>) -> Result<Done, Error> {
     run_in(&mut Workshop::open(request.sources, progress)?, request, progress)
@@ -62,6 +71,16 @@ pub(crate) fn run_in(
     request: &Request<'_>,
     progress: &Arc<Terminal>,
 ) -> Result<Done, Error> {
+    run_many(workshop, request, Many::default(), progress)
+}
+
+/// The same for a run of many kernels.
+pub(crate) fn run_many(
+    workshop: &mut Workshop,
+    request: &Request<'_>,
+    many: Many<'_>,
+    progress: &Arc<Terminal>,
+) -> Result<Done, Error> {
     let started_at_unix_ms = environment::unix_ms();
     let run_id = format!("run-{started_at_unix_ms}");
     let folder = match request.output {
@@ -69,7 +88,11 @@ pub(crate) fn run_in(
         None => workspace::root().join("artifacts").join(&run_id),
     };
     for typed in &request.kernels {
-        workshop.resolve(typed)?;
+        match workshop.resolve(typed) {
+            // Preparing it says so once more, in the report.
+            Err(error) if many.goes_on && error.code != ExitCode::Usage => drop(error),
+            resolved => drop(resolved?),
+        }
     }
     let emulator = workshop.emulator(request.machine.accel)?;
     std::fs::create_dir_all(&folder).map_err(|error| {
@@ -93,8 +116,6 @@ pub(crate) fn run_in(
         until_red: request.until_red,
         red: AtomicBool::new(false),
     };
-    let (kernels, host_errors) = run_kernels(workshop, request, &floor);
-    let records = recorder.finish();
     let (commit, dirty) = workspace::commit();
     let header = RunHeader {
         run_id,
@@ -108,6 +129,8 @@ pub(crate) fn run_in(
         qemu: emulator.qemu_facts(),
         host: environment::host(),
     };
+    let (kernels, host_errors) = run_kernels(workshop, request, &floor, &header, many);
+    let records = recorder.finish();
     let report = fold(&RunInput {
         run: &header,
         kernels: &kernels,
@@ -125,23 +148,36 @@ fn run_kernels(
     workshop: &mut Workshop,
     request: &Request<'_>,
     floor: &Floor<'_>,
+    run: &RunHeader,
+    many: Many<'_>,
 ) -> (Vec<KernelInput>, Vec<String>) {
     let jobs = request.jobs.unwrap_or_else(|| {
         default_jobs(environment::cpus(), environment::available_mib(), request.machine.memory_mib)
     });
     let (sender, receiver) = mpsc::channel();
     let receiver = Mutex::new(receiver);
-    let mut kernels = Vec::new();
+    let kernels = Mutex::new(Vec::new());
     let mut host_errors = Vec::new();
+    let finished = |index: u32| {
+        let kernels = kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(tell), Some(input)) = (many.finished, kernels.get(index as usize)) {
+            tell(&alone(run, input, index, floor.recorder));
+        }
+    };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(|| floor.work(&receiver))).collect();
-        for typed in &request.kernels {
-            if interrupt::requested() {
-                break;
+        let work = || floor.work(&receiver, &finished);
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        for (index, typed) in (0..).zip(&request.kernels) {
+            let (input, shards) = if interrupt::requested() {
+                // What nobody got to is in the report as not run.
+                (unprepared(request, floor, typed, None), Vec::new())
+            } else {
+                prepare(workshop, request, floor, typed, index, jobs)
+            };
+            kernels.lock().unwrap_or_else(PoisonError::into_inner).push(input);
+            if shards.is_empty() {
+                finished(index);
             }
-            let index = u32::try_from(kernels.len()).unwrap_or(u32::MAX);
-            let (input, shards) = prepare(workshop, request, floor, typed, index, jobs);
-            kernels.push(input);
             // The workers outlive the sender, so nothing is lost here.
             shards.into_iter().for_each(|shard| drop(sender.send(shard)));
         }
@@ -152,7 +188,33 @@ fn run_kernels(
             }
         }
     });
-    (kernels, host_errors)
+    (kernels.into_inner().unwrap_or_else(PoisonError::into_inner), host_errors)
+}
+
+/// What follows for one kernel, as if the run had no other.
+fn alone(run: &RunHeader, input: &KernelInput, index: u32, recorder: &Recorder) -> Report {
+    let own: Vec<Record> = recorder.of_kernel(index, |own| {
+        own.iter().map(|record| Record { kernel: 0, ..(*record).clone() }).collect()
+    });
+    fold(&RunInput {
+        run,
+        kernels: std::slice::from_ref(input),
+        records: &own,
+        host_errors: &[],
+        interrupted: interrupt::requested(),
+    })
+}
+
+/// A kernel that is not booted, because of `setup_error` or because nobody got to it.
+fn unprepared(
+    request: &Request<'_>,
+    floor: &Floor<'_>,
+    typed: &str,
+    setup_error: Option<String>,
+) -> KernelInput {
+    let header = KernelHeader { spec: typed.to_owned(), ..KernelHeader::default() };
+    let (planned, whole) = plan_of(request, &floor.budgets(), typed, None);
+    KernelInput { header, planned, whole, setup_error }
 }
 
 /// One kernel's plan, and the shards of it, if the kernel can be had.
@@ -169,18 +231,17 @@ fn prepare(
         Err(error) => {
             // Said in the report, and the other kernels still run.
             floor.progress.line(&format!("kernel {typed}: {error}"));
-            let header = KernelHeader { spec: typed.to_owned(), ..KernelHeader::default() };
-            let (planned, whole) = plan_of(request, &floor.budgets(), typed, None);
-            let setup_error = Some(error.to_string());
-            return (KernelInput { header, planned, whole, setup_error }, Vec::new());
+            return (unprepared(request, floor, typed, Some(error.to_string())), Vec::new());
         }
     };
     let budgets = floor.budgets().of_instruments(&ready.header.instruments);
     let (planned, whole) = plan_of(request, &budgets, typed, ready.header.release.as_deref());
     let label = if request.kernels.len() > 1 { format!("{typed} ") } else { String::new() };
     let tally = Arc::new(Tally::new(label, planned.len()));
+    let dealt = deal(&planned, jobs);
+    let left = Arc::new(AtomicUsize::new(dealt.len()));
     let shards = (0..)
-        .zip(deal(&planned, jobs))
+        .zip(dealt)
         .map(|(index, planned)| Shard {
             kernel,
             index,
@@ -188,6 +249,7 @@ fn prepare(
             planned,
             budgets,
             tally: Arc::clone(&tally),
+            left: Arc::clone(&left),
         })
         .collect();
     (KernelInput { header: ready.header.clone(), planned, whole, setup_error: None }, shards)

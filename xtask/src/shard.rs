@@ -46,6 +46,8 @@ pub(crate) struct Shard {
     /// This kernel's.
     pub(crate) budgets: Budgets,
     pub(crate) tally: Arc<Tally>,
+    /// Parts of the kernel's plan that are not done yet; the last one finishes the kernel.
+    pub(crate) left: Arc<AtomicUsize>,
 }
 
 /// How far one kernel's plan has come, for the progress line.
@@ -106,13 +108,22 @@ impl Floor<'_> {
         interrupt::requested() || (self.until_red && self.red.load(Ordering::Relaxed))
     }
 
-    /// Works on shards until there are no more.
-    pub(crate) fn work(&self, shards: &Mutex<mpsc::Receiver<Shard>>) {
+    /// Works on shards until there are no more. `finished` is told of each kernel whose last shard is done.
+    pub(crate) fn work(
+        &self,
+        shards: &Mutex<mpsc::Receiver<Shard>>,
+        finished: &(dyn Fn(u32) + Sync),
+    ) {
         loop {
             // The guard is gone before the work: another worker takes the next one.
             let next = shards.lock().unwrap_or_else(PoisonError::into_inner).recv();
             match next {
-                Ok(shard) => self.run(&shard),
+                Ok(shard) => {
+                    self.run(&shard);
+                    if shard.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        finished(shard.kernel);
+                    }
+                }
                 Err(mpsc::RecvError) => return,
             }
         }

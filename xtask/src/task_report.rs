@@ -33,8 +33,10 @@ enum Content {
 }
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Error> {
-    if let Some(ReportTask::Merge(args)) = &args.task {
-        return crate::task_report_merge::run(args);
+    match &args.task {
+        Some(ReportTask::Merge(args)) => return crate::task_report_merge::run(args),
+        Some(ReportTask::Matrix(args)) => return crate::task_vm_matrix::render(args),
+        None => {}
     }
     let loaded = load(&args.inputs)?;
     if let Some(path) = &args.into {
@@ -108,7 +110,7 @@ pub(crate) fn render(loaded: &[Loaded], output: &Path) -> Result<String, Error> 
 }
 
 /// The relative way from one absolute folder to another, empty or with a `/` at its end.
-fn way(from: &Path, to: &Path) -> String {
+pub(crate) fn way(from: &Path, to: &Path) -> String {
     let (from, to): (Vec<_>, Vec<_>) = (from.components().collect(), to.components().collect());
     let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let up = from[same..].iter().map(|_| "..".to_owned());

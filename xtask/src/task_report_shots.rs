@@ -22,6 +22,8 @@ const FILTER: &str = include_str!("browser/filter.js");
 /// Height of a picture; what is below repeats what is above.
 const PICTURE_HEIGHT_MAX: f64 = 12_000.0;
 const A4: Paper = Paper { width_in: 8.27, height_in: 11.69 };
+/// The name of the page that shows kernels side by side.
+const MATRIX: &str = "matrix";
 /// A4 less the margins of the print style, in CSS pixels.
 const A4_TEXT_WIDTH: u32 = 687;
 /// Colours that a picture of text has at least, antialiasing counted; a blank one has 1.
@@ -51,7 +53,11 @@ pub(crate) fn run(args: &ReportShotsArgs) -> Result<ExitCode, Error> {
     let mut complaints = Vec::new();
     for (name, inputs) in pages(args)? {
         let file = folder.join(format!("{name}.html"));
-        let text = task_report::render(&task_report::load(&inputs)?, &file)?;
+        let loaded = task_report::load(&inputs)?;
+        let text = match name == MATRIX {
+            true => crate::task_vm_matrix::page(loaded)?,
+            false => task_report::render(&loaded, &file)?,
+        };
         std::fs::write(&file, text).map_err(Error::infrastructure)?;
         let mut tab = chromium.tab()?;
         look(&mut tab, &name, &file, &mut complaints)?;
@@ -69,7 +75,8 @@ pub(crate) fn run(args: &ReportShotsArgs) -> Result<ExitCode, Error> {
 /// The pages to look at: one of what was named, else one of each folder of the tests.
 fn pages(args: &ReportShotsArgs) -> Result<Vec<(String, Vec<PathBuf>)>, Error> {
     if !args.inputs.is_empty() {
-        return Ok(vec![("report".to_owned(), args.inputs.clone())]);
+        let name = if args.matrix { MATRIX } else { "report" };
+        return Ok(vec![(name.to_owned(), args.inputs.clone())]);
     }
     let folder = workspace::root().join("reports/tests/pages");
     let entries = folder.read_dir().map_err(Error::infrastructure)?;
@@ -77,6 +84,7 @@ fn pages(args: &ReportShotsArgs) -> Result<Vec<(String, Vec<PathBuf>)>, Error> {
         .flatten()
         .map(|entry| (entry.file_name().to_string_lossy().into_owned(), vec![entry.path()]))
         .collect();
+    pages.push((MATRIX.to_owned(), vec![folder.join("kernels-and-history/now")]));
     pages.sort();
     Ok(pages)
 }

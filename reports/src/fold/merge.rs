@@ -9,6 +9,7 @@ use crate::report::{
     Status, Verdict,
 };
 
+use super::columns::commit;
 use super::status;
 
 /// Why reports are not parts of one run.
@@ -46,6 +47,16 @@ pub enum MergeError {
         second: String,
         /// As `hash:2/5`.
         part: String,
+    },
+    /// A kernel is in two of them.
+    #[error("{first} and {second} both have kernel {kernel}")]
+    KernelTwice {
+        /// Run id.
+        first: String,
+        /// Run id.
+        second: String,
+        /// As it was typed.
+        kernel: String,
     },
     /// A kernel of one is no kernel of the other, or their plans differ.
     #[error("{first} and {second} are not of one run: their plans for kernel {kernel} differ")]
@@ -109,10 +120,6 @@ fn number_of_parts(part: &Report) -> Result<u32, MergeError> {
 /// What all parts of a run share.
 fn same_run(first: &Report, second: &Report) -> Result<(), MergeError> {
     let (a, b) = (&first.run, &second.run);
-    let commit = |run: &crate::report::RunHeader| {
-        let name = run.commit.as_deref().unwrap_or("of nobody knows which");
-        format!("{name}{}", if run.dirty { " with local changes" } else { "" })
-    };
     let parts = |report: &Report| report.run.partition.map_or(0, |p| p.count.get()).to_string();
     let kernels = |report: &Report| {
         let names: Vec<_> =

@@ -6,6 +6,7 @@
 //! [`status`] draws the sum. Anything that is not seen to be good is bad.
 
 mod boot;
+mod columns;
 mod event;
 mod evidence;
 mod expect;
@@ -17,6 +18,7 @@ mod scenario;
 mod status;
 mod verdict;
 
+pub use columns::join;
 pub use merge::{MergeError, merge};
 
 use std::collections::BTreeSet;

@@ -59,10 +59,15 @@ fn shape(verdict: Verdict) -> &'static str {
 
 /// Shape and word.
 pub(super) fn verdict(verdict: Verdict) -> Markup {
+    worded(verdict, verdict.as_str())
+}
+
+/// The shape of a verdict with another word, as a matrix of kernels has for it.
+pub(super) fn worded(verdict: Verdict, word: &str) -> Markup {
     html! {
         span class={ "verdict " (tone(verdict)) } {
             svg .shape aria-hidden="true" { use href=(shape(verdict)) {} }
-            (verdict.as_str())
+            (word)
         }
     }
 }

@@ -20,6 +20,8 @@ mod evidence;
 mod expected;
 mod headline;
 mod history;
+mod kernels;
+mod kernels_changes;
 mod known;
 mod matrix;
 mod page;
@@ -35,6 +37,7 @@ use crate::report::{Report, RunHeader};
 
 pub use artifacts::{Artifact, find as artifacts};
 pub use driver::driver_page;
+pub use kernels::matrix_page;
 pub use page::page;
 
 /// A report, and the files that lie beside it.

@@ -3,7 +3,7 @@
 use crate::report::RunHeader;
 
 /// Options that say where and how to report, and not what to run; the word after each goes with it.
-const LEFT_OUT: [&str; 2] = ["--output", "--cache"];
+const LEFT_OUT: [&str; 4] = ["--output", "--cache", "--into", "--previous"];
 
 /// The command line of `run` with its seed, without what belongs to the machine it ran on.
 pub(super) fn command(run: &RunHeader) -> String {
@@ -25,7 +25,7 @@ pub(super) fn command(run: &RunHeader) -> String {
         words.push(quoted(word));
     }
     let takes_a_seed = words.get(2).is_some_and(|task| {
-        matches!(task.as_str(), "vm-e2e" | "vm-perf" | "vm-compare" | "vm-debug")
+        matches!(task.as_str(), "vm-e2e" | "vm-matrix" | "vm-perf" | "vm-compare" | "vm-debug")
     });
     if takes_a_seed && !seeded {
         words.push(format!("--seed {:#x}", run.seed));

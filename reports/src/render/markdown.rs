@@ -113,7 +113,7 @@ fn latency(side: &PerfSide) -> String {
 }
 
 /// `text` on one line, with what Markdown and HTML would take for their own made harmless.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let mut out = String::new();
     for c in words::one_line(text).chars() {
         match c {

@@ -12,6 +12,7 @@ pub(crate) mod words;
 
 pub use junit::{JunitError, junit};
 pub use ktap::ktap;
+pub(crate) use markdown::cell as escaped;
 pub use markdown::markdown;
 pub use palette::Palette;
 pub use terminal::terminal;

@@ -21,7 +21,7 @@ pub use perf::{LatencyPercentile, PerfCell, PerfSide};
 pub use scenario::{Cause, Evidence, ScenarioReport, SkipReason, Verdict};
 
 /// `major.minor` of the report's format.
-pub const SCHEMA_VERSION: &str = "1.1";
+pub const SCHEMA_VERSION: &str = "1.2";
 
 /// One run: what was planned, what was seen, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

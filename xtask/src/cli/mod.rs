@@ -8,6 +8,7 @@ mod gate;
 mod kernel;
 mod kselftest;
 mod machine;
+mod matrix;
 mod mutants;
 mod perf;
 mod replay;
@@ -24,6 +25,7 @@ pub(crate) use gate::{GateArgs, Plant};
 pub(crate) use kernel::{KernelArgs, KernelBuildArgs, KernelTask};
 pub(crate) use kselftest::{KselftestArgs, SelftestServer};
 pub(crate) use machine::{Accel, MachineArgs, SourceArgs};
+pub(crate) use matrix::{MatrixArgs, MatrixPageArgs, ReportMatrixArgs};
 pub(crate) use mutants::MutantsArgs;
 pub(crate) use perf::{MeasureArgs, PerfArgs, PerfClock, PerfTarget};
 pub(crate) use replay::ReplayArgs;
@@ -42,6 +44,8 @@ pub(crate) struct Cli {
 pub(crate) enum Task {
     /// The main job: boot each kernel, run every scenario, write the reports.
     VmE2e(E2eArgs),
+    /// Every scenario on every kernel that the archive has: what holds where, and what changed since the last time.
+    VmMatrix(MatrixArgs),
     /// A smoke of a few seconds: one device is added, written, read, compared and deleted.
     VmSimpleE2e(SimpleArgs),
     /// The kernel's own selftests, on our server, on the kernel's, or on both side by side.

@@ -25,6 +25,8 @@ pub(crate) struct ReportArgs {
 pub(crate) enum ReportTask {
     /// Makes one report of the parts of a run (`vm-e2e --partition`); a part that is missing is an error in it.
     Merge(MergeArgs),
+    /// Shows a report, or the reports of several kernels, as the matrix of scenarios and kernels (`vm-matrix`).
+    Matrix(super::ReportMatrixArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -45,6 +47,9 @@ pub(crate) struct ReportShotsArgs {
     /// What is rendered, as for `report`; default: the pages of the tests, each by itself.
     #[arg(value_name = "DIR_OR_FILE")]
     pub(crate) inputs: Vec<PathBuf>,
+    /// Looks at the page of the matrix of what is named, instead of its report's.
+    #[arg(long, requires = "inputs")]
+    pub(crate) matrix: bool,
     /// A Chromium of your own; else `chromium`, `chromium-browser` or `google-chrome` of the PATH.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) chromium: Option<PathBuf>,
