@@ -141,7 +141,7 @@ fn weight(world: &World, step: &Step) -> u32 {
     let same = after == *world;
     // The one refusal that needs a client as well: it takes longest to get there, and little is left of the walk then.
     let open =
-        |dev: &u8| world.device(*dev).is_some_and(|device| device.has_disk() && device.block_open);
+        |dev: &u8| world.device(*dev).is_some_and(|device| device.has_disk() && device.is_open());
     match (same, ends) {
         _ if matches!(step, Step::TryStop { dev } if open(dev)) => CHANGE_WEIGHT,
         _ if matches!(step, Step::KillServer { .. }) => KILL_WEIGHT,
