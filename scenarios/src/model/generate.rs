@@ -139,11 +139,7 @@ fn weight(world: &World, step: &Step) -> u32 {
             | Step::SetParams { valid: false, .. }
     );
     let same = after == *world;
-    // The one refusal that needs a client as well: it takes longest to get there, and little is left of the walk then.
-    let open =
-        |dev: &u8| world.device(*dev).is_some_and(|device| device.has_disk() && device.is_open());
     match (same, ends) {
-        _ if matches!(step, Step::TryStop { dev } if open(dev)) => CHANGE_WEIGHT,
         _ if matches!(step, Step::KillServer { .. }) => KILL_WEIGHT,
         (true, _) if matches!(step, Step::Add { .. }) => ADD_AGAIN_WEIGHT,
         (true, _) => SAME_WEIGHT,

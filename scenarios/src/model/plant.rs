@@ -144,7 +144,7 @@ mod tests {
     const STEPS_MAX: usize = 6000;
 
     #[test]
-    fn every_planted_error_is_met_within_half_a_minute() {
+    fn every_planted_error_is_met_within_a_minute() {
         for plant in Plant::ALL {
             let met: Vec<usize> = (0..6).map(|seed| steps_until_met(*plant, seed)).collect();
             assert!(met.iter().all(|steps| *steps <= STEPS_MAX), "{}: {met:?}", plant.name());
