@@ -6,6 +6,7 @@ use nix::libc::EEXIST;
 use nix::sys::signal::Signal;
 use reports::event::FailureKind;
 use ublk::ctrl::Control;
+use ublk::raw::CharFile;
 use ublk::uapi::{DevInfo, DevState, Features};
 
 use super::kit::{self, Backing};
@@ -42,6 +43,9 @@ fn killed(context: &mut Context, server: ServerProcess) -> Result<u32, Stop> {
     let id = server.live.id;
     server.signal(Signal::SIGKILL)?;
     server.give_up(context.command_timeout())?;
+    // On 6.12 the device is quiesced before the dead process's last hold on it is gone, and until then it has a server.
+    let gone = CharFile::open_within(id, context.command_timeout());
+    context.check(FailureKind::Leak, "nobody has the char device open", gone.is_ok())?;
     Ok(id)
 }
 
