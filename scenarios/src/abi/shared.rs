@@ -11,7 +11,6 @@ use ublk::raw::{Addr, CtrlPayload};
 use ublk::uapi::{
     CtrlOp, Features, IO_RES_NEED_GET_DATA, IoCmdOp, IoDesc, IoFlags, ShmemAddr, ShmemBufReg,
 };
-
 use zerocopy::IntoBytes;
 
 use super::buffers::{AT, LEN, client, content, finish};
@@ -127,17 +126,17 @@ fn available_kib() -> Result<u64, Stop> {
     number.ok_or_else(|| Stop::error("/proc/meminfo has no MemAvailable"))
 }
 
-/// REG_BUF of so many pages at once, from the one called `first` on; one after the other takes ten times as long.
+/// REG_BUF of several at once, at most [`AT_ONCE_MAX`]; one after the other takes more than twice as long.
 fn register_some(
     context: &Context,
     client: &mut RawControl,
     id: u32,
-    (first, page): (u32, &dyn Fn(u32) -> ShmemBufReg),
+    arguments: impl Iterator<Item = ShmemBufReg>,
 ) -> Result<Vec<i32>, Stop> {
     let arena = client.arena();
     let size = size_of::<ShmemBufReg>();
-    let payloads = (0..AT_ONCE_MAX as usize).zip(first..).map(|(place, number)| {
-        arena.write(place * size, page(number).as_bytes());
+    let payloads = arguments.enumerate().map(|(place, argument)| {
+        arena.write(place * size, argument.as_bytes());
         let len = u16::try_from(size).unwrap_or(u16::MAX);
         CtrlPayload { addr: Addr::Arena(&arena, place * size), len, ..CtrlPayload::new(id) }
     });
@@ -160,7 +159,8 @@ fn index_full(context: &mut Context) -> Result<String, Stop> {
     };
     let mut given = vec![false; REGISTRATIONS as usize];
     for first in (0..REGISTRATIONS).step_by(AT_ONCE_MAX as usize) {
-        for index in register_some(context, &mut client, rig.id, (first, &page))? {
+        let pages = (first..first + AT_ONCE_MAX).map(page);
+        for index in register_some(context, &mut client, rig.id, pages)? {
             let place = usize::try_from(index).ok().and_then(|index| given.get_mut(index));
             let is_new = place.is_some_and(|given| !std::mem::replace(given, true));
             if !is_new {

@@ -11,6 +11,32 @@ use super::world::World;
 use crate::context::{Context, Stop};
 use crate::kernel::KernelRelease;
 
+/// The steps to device 0, which server 0 serves.
+fn live(sort: Sort) -> Vec<Step> {
+    let (dev, server) = (0, 0);
+    vec![
+        Step::Add { dev, sort },
+        Step::SetParams { dev, valid: true },
+        Step::Open { dev, server },
+        Step::FetchAll { dev, spread: false },
+        Step::Start { dev, server },
+    ]
+}
+
+/// Does the steps, and takes nothing down; what the first that differs was to do and what it did.
+fn walk(lab: &mut Lab, state: &mut World, steps: &[Step]) -> Result<Option<String>, Stop> {
+    for step in steps {
+        match lab.step(state, step) {
+            Ok(()) => {}
+            Err(Trouble::Broken(stop)) => return Err(stop),
+            Err(Trouble::Differs { expected, observed }) => {
+                return Ok(Some(format!("{step}: expected {expected}, observed {observed}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Where QUIESCE_DEV of a device with a new server was seen to lead to a NULL dereference.
 pub(super) fn quiesce_bug(kernel: KernelRelease) -> Option<&'static str> {
     // Every series that has QUIESCE_DEV.
@@ -35,11 +61,7 @@ pub(super) fn started_again(context: &mut Context) -> Result<String, Stop> {
         Step::FetchAll { dev, spread: false },
         Step::Start { dev, server },
     ];
-    let mut steps = vec![
-        Step::Add { dev, sort: Sort::plain(Recovery::None, false) },
-        Step::SetParams { dev, valid: true },
-    ];
-    steps.extend(up);
+    let mut steps = live(Sort::plain(Recovery::None, false));
     steps.extend([Step::Stop { dev }, Step::KillServer { server }]);
     steps.extend(up);
     steps.extend([
@@ -73,12 +95,8 @@ pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
     let mut lab = Lab::new(&world, PATIENCE)?;
     let (dev, server) = (0, 0);
     let fetch = |tag| Step::Fetch { dev, tag, thread: 0 };
-    let steps = [
-        Step::Add { dev, sort: Sort::plain(Recovery::Plain, false).with_two_queues() },
-        Step::SetParams { dev, valid: true },
-        Step::Open { dev, server },
-        Step::FetchAll { dev, spread: false },
-        Step::Start { dev, server },
+    let mut steps = live(Sort::plain(Recovery::Plain, false).with_two_queues());
+    steps.extend([
         Step::OpenBlock { dev, client: 0 },
         Step::KillServer { server },
         Step::StartRecovery { dev },
@@ -92,21 +110,12 @@ pub(super) fn fetch_of_a_served(context: &mut Context) -> Result<String, Stop> {
         fetch(3),
         Step::EndRecovery { dev, server },
         Step::Answer { dev },
-    ];
+    ]);
     announce(context, &steps);
     let mut state = world.clone();
-    let mut done = Ok(());
-    for step in &steps {
-        done = done.and_then(|()| lab.step(&mut state, step));
-    }
     // What has lost a request is not taken down: whoever tries waits for ever.
-    let told = match done {
-        Err(Trouble::Broken(stop)) => return Err(stop),
-        Err(Trouble::Differs { expected, observed }) => {
-            format!(": expected {expected}, observed {observed}")
-        }
-        Ok(()) => String::new(),
-    };
+    let told = walk(&mut lab, &mut state, &steps)?.map(|told| format!(": {told}"));
+    let told = told.unwrap_or_default();
     let what = format!("FETCH_REQ of a tag that has a request is refused{told}");
     context.check(FailureKind::State, what, told.is_empty())?;
     let cleaned = case::clean(&mut lab, &mut state, &mut Vec::new());
@@ -127,27 +136,16 @@ pub(super) fn registration_while_a_read_waits(context: &mut Context) -> Result<S
     let world = World { bold: true, ..empty(context, 1, 1)? };
     let mut lab = Lab::new(&world, PATIENCE)?;
     let (dev, server) = (0, 0);
-    let steps = [
-        Step::Add { dev, sort: Sort::plain(Recovery::Plain, false).with_shared_memory() },
-        Step::SetParams { dev, valid: true },
-        Step::Open { dev, server },
-        Step::FetchAll { dev, spread: false },
-        Step::Start { dev, server },
+    let mut steps = live(Sort::plain(Recovery::Plain, false).with_shared_memory());
+    steps.extend([
         Step::OpenBlock { dev, client: 0 },
         Step::KillServer { server },
         Step::Read { dev, queue: 0 },
-    ];
+    ]);
     announce(context, &steps);
     let mut state = world.clone();
-    for step in &steps {
-        match lab.step(&mut state, step) {
-            Ok(()) => {}
-            Err(Trouble::Broken(stop)) => return Err(stop),
-            Err(Trouble::Differs { expected, observed }) => {
-                let what = format!("{step}: expected {expected}, observed {observed}");
-                return context.check(FailureKind::State, what, false).map(|()| String::new());
-            }
-        }
+    if let Some(told) = walk(&mut lab, &mut state, &steps)? {
+        return context.check(FailureKind::State, told, false).map(|()| String::new());
     }
     let quiet = context.quiet();
     let registered = lab.ask(&Step::RegBuf { dev, page: 0 }, quiet)?;
@@ -170,19 +168,15 @@ pub(super) fn quiesce_of_a_successor(context: &mut Context) -> Result<String, St
     let world = World { bold: true, ..empty(context, 1, 1)? };
     let mut lab = Lab::new(&world, PATIENCE)?;
     let (dev, server) = (0, 0);
-    let steps = [
-        Step::Add { dev, sort: Sort::plain(Recovery::Plain, true) },
-        Step::SetParams { dev, valid: true },
-        Step::Open { dev, server },
-        Step::FetchAll { dev, spread: false },
-        Step::Start { dev, server },
+    let mut steps = live(Sort::plain(Recovery::Plain, true));
+    steps.extend([
         Step::KillServer { server },
         Step::Open { dev, server },
         Step::FetchAll { dev, spread: false },
         Step::Quiesce { dev },
         Step::OpenBlock { dev, client: 0 },
         Step::Read { dev, queue: 0 },
-    ];
+    ]);
     announce(context, &steps);
     let difference = case::run(&mut lab, &world, &steps)?;
     let told = difference.as_ref().map(case::Difference::to_text).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::mem::discriminant;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
+use super::device::{CLIENTS, PAGES};
 use super::queue::{QUEUES_MAX, TAGS};
 use super::sort::Sort;
 use super::step::{Step, Stray};
@@ -46,10 +47,10 @@ pub fn alphabet(devices: u8, servers: u8) -> Vec<Step> {
         for queue in 0..QUEUES_MAX {
             steps.extend([Step::Read { dev, queue }, Step::Write { dev, queue }]);
         }
-        for client in 0..2 {
+        for client in (0..).take(CLIENTS) {
             steps.extend([Step::OpenBlock { dev, client }, Step::CloseBlock { dev, client }]);
         }
-        for page in 0..2 {
+        for page in (0..).take(PAGES) {
             steps.extend([Step::RegBuf { dev, page }, Step::UnregBuf { dev, index: page }]);
         }
         steps.extend([
@@ -110,8 +111,8 @@ fn kinds(alphabet: Vec<Step>) -> Vec<Vec<Step>> {
     kinds
 }
 
-/// One step by its weight: its kind is drawn by the root of how many there are, and it is kept with a chance of its weight, for weighing takes longer
-/// than drawing.
+/// One step by its weight: its kind is drawn by the root of how many there are, and it is kept with a chance of its
+/// weight, for weighing takes longer than drawing.
 fn draw(world: &World, alphabet: &[Vec<Step>], rng: &mut impl Rng) -> Option<Step> {
     for _ in 0..DRAWS_MAX {
         let kind = alphabet.choose_weighted(rng, |kind| (kind.len() as f64).sqrt()).ok()?;

@@ -123,7 +123,7 @@ impl Lab {
             spares: Spares::new(),
             cpus_before: cpus,
             servers: world.alive.iter().map(|_| None).collect(),
-            blocks: world.devices.iter().map(|_| [const { None }; CLIENTS]).collect(),
+            blocks: world.devices.iter().map(|_| Default::default()).collect(),
             cpus: vec![Vec::new(); world.devices.len()],
             pending: BTreeMap::new(),
             read_results: BTreeMap::new(),
