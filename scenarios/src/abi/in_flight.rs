@@ -1,6 +1,8 @@
 //! Requests that are with the server, or wait for it, when something else happens to the device.
 
+use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,7 +13,7 @@ use ublk::uapi::{DevState, Features};
 use super::batch::{batch_device, drive};
 use super::buffers::{AT, client, finish};
 use super::control::{live_with, wait_for};
-use crate::block::wait_until;
+use crate::block::{AlignedBuffer, BlockDevice, nodes, wait_until};
 use crate::context::{Context, Stop};
 use crate::kernel::KernelRelease;
 use crate::rig::{BatchHand, offered};
@@ -33,6 +35,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         covers: &["rq.server.died", "UBLK_F_BATCH_IO"],
         budget: BudgetClass::Normal,
         run: left_behind,
+        ..Scenario::DRIVER
+    },
+    Scenario {
+        id: "abi/request-without-a-ring",
+        title: "with the ring gone and the char device still open, a request fails with EIO and waits for nobody",
+        covers: &["rq.canceling"],
+        budget: BudgetClass::Normal,
+        run: without_a_ring,
         ..Scenario::DRIVER
     },
 ];
@@ -115,4 +125,35 @@ fn left_behind(context: &mut Context) -> Result<String, Stop> {
     std::thread::sleep(Duration::from_millis(1));
     rig.delete(context)?;
     Ok(format!("{failed} reads, EIO each"))
+}
+
+fn without_a_ring(context: &mut Context) -> Result<String, Stop> {
+    let timeout = context.command_timeout();
+    let (mut rig, file, fetcher) = live_with(context, Features::empty(), 4, |_| {})?;
+    let device = Arc::new(BlockDevice::open(&nodes(rig.id).1, timeout)?);
+    drop(fetcher);
+    // A ring goes some time after its last descriptor; a read before that is given to a command that nobody will look at.
+    let mut reads: Vec<JoinHandle<io::Result<()>>> = Vec::new();
+    let answered = wait_until(timeout, || {
+        let device = Arc::clone(&device);
+        reads
+            .push(std::thread::spawn(move || device.read_at(AT, &mut AlignedBuffer::zeroed(4096))));
+        std::thread::sleep(context.quiet());
+        reads.iter().any(JoinHandle::is_finished)
+    });
+    let what = "a read ends while the char device is open";
+    context.check(FailureKind::Completion, what, answered)?;
+    drop(Arc::into_inner(file));
+    let ended = wait_until(timeout, || reads.iter().all(JoinHandle::is_finished));
+    context.check(FailureKind::Completion, "every read ends", ended)?;
+    let count = reads.len();
+    for read in reads {
+        let read = read.join().map_err(|_| Stop::error("a reader panicked"))?;
+        let errno = read.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+        context.check_result("a read without a ring", -errno, -(Errno::EIO as i32))?;
+    }
+    drop(device);
+    rig.stop()?;
+    rig.delete(context)?;
+    Ok(format!("{count} reads, EIO each"))
 }

@@ -47,7 +47,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         id: "lifecycle/kill-under-load",
         title: "SIGKILL under load gives clients an error in bounded time; the device can be deleted",
-        covers: &["S8", "rq.server.died", "rq.canceling"],
+        covers: &["S8", "rq.server.died"],
         run: kill_under_load,
         ..Scenario::SERVER
     },

@@ -36,6 +36,9 @@ const GRACE_PERIODS: [(&str, &str, &str); 2] = [
     ("/sys/module/rcutree/parameters/jiffies_till_first_fqs", "0", "1"),
     ("/sys/module/rcutree/parameters/jiffies_till_next_fqs", "1", "1"),
 ];
+/// How long the driver has for a release where nothing tells that it is over: it is done later, by a worker, and only the
+/// module's count of references shows its end. A driver that is built in has none.
+const UNSEEN_RELEASE: Duration = Duration::from_millis(100);
 /// How often the picture is taken again.
 const LOOK_AGAIN: Duration = Duration::from_micros(300);
 
@@ -190,6 +193,10 @@ impl Lab {
                 Some(command) => self.command(command, &effects.answer)?,
                 None => self.order(step, &subject, &effects.answer)?,
             },
+        }
+        let releases = matches!(step, Step::KillServer { .. } | Step::CloseChar { .. });
+        if releases && self.references_before.is_none() {
+            std::thread::sleep(UNSEEN_RELEASE);
         }
         if let Step::Add { dev, sort } = *step
             && expect(&effects.answer, 0).is_ok()
