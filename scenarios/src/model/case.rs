@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reports::event::FailureKind;
 use serde::{Deserialize, Serialize};
 
 use super::lab::{Lab, Trouble};
@@ -58,24 +59,20 @@ pub(super) fn run_telling(
     let mut done = Vec::new();
     let mut cleanup = Vec::new();
     let result = all(lab, &mut state, steps, tell, &mut done, &mut cleanup);
-    match result {
-        Ok(()) => Ok(None),
-        Err(Trouble::Broken(stop)) => {
-            // A server that does not reply is the kernel's doing as a rule.
-            let difference = Difference {
-                steps: done,
-                cleanup,
-                expected: "the test goes on".into(),
-                observed: stop.to_string(),
-            };
-            lab.sweep(world)?;
-            Ok(Some(difference))
-        }
-        Err(Trouble::Differs { expected, observed }) => {
-            lab.sweep(world)?;
-            Ok(Some(Difference { steps: done, cleanup, expected, observed }))
-        }
-    }
+    let (expected, observed) = match result {
+        Ok(()) => return Ok(None),
+        // A server that does not reply is the kernel's doing as a rule.
+        Err(Trouble::Broken(stop)) => ("the test goes on".into(), stop.to_string()),
+        Err(Trouble::Differs { expected, observed }) => (expected, observed),
+    };
+    let difference = Difference { steps: done, cleanup, expected, observed };
+    // Where not even that works nothing can be made shorter; what was found first is told all the same.
+    lab.sweep(world).map_err(|stop| {
+        let Difference { steps, expected, observed, .. } = &difference;
+        let what = format!("after {} steps: expected {expected}, observed {observed}", steps.len());
+        Stop::fail(FailureKind::Leak, format!("{what}; then: {stop}"))
+    })?;
+    Ok(Some(difference))
 }
 
 fn all(

@@ -306,6 +306,11 @@ impl Device {
         }
     }
 
+    /// Requests of a queue that are not answered.
+    pub fn requests_of(&self, queue: u8) -> usize {
+        self.reads.iter().filter(|read| read.queue == queue).count()
+    }
+
     /// The char device's last holder is gone.
     pub fn release(&mut self, profile: &Profile, effects: &mut Effects) {
         let keeps = self.has_disk() && self.sort.recovery != Recovery::None;

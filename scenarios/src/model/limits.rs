@@ -162,7 +162,7 @@ fn meaningless(device: &Device, step: &Step) -> Option<&'static str> {
             Some("there is no such queue")
         }
         Step::Read { queue, .. } | Step::Write { queue, .. }
-            if reads_of(device, *queue) >= usize::from(TAGS) =>
+            if device.requests_of(*queue) >= usize::from(TAGS) =>
         {
             Some("a further request would wait for a tag")
         }
@@ -173,10 +173,6 @@ fn meaningless(device: &Device, step: &Step) -> Option<&'static str> {
         Step::AnswerWrong { .. } if device.target().is_none() => Some("the server has no request"),
         _ => None,
     }
-}
-
-fn reads_of(device: &Device, queue: u8) -> usize {
-    device.reads.iter().filter(|read| read.queue == queue).count()
 }
 
 /// Commands and rules that this kernel has not, or not in a form that the model knows.

@@ -5,7 +5,7 @@
 
 use super::device::{Device, State, Waiting, Waits};
 use super::profile::Profile;
-use super::queue::Tag;
+use super::queue::{TAGS, Tag};
 use super::step::Step;
 
 /// Why `step` is left out on this kernel; none where it is allowed.
@@ -42,6 +42,12 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
         return Some(
             "before 7.0 nobody waits for the tags of a second round, which a request then misses",
         );
+    }
+    if let Step::Read { queue, .. } | Step::Write { queue, .. } = *step
+        && !profile.close_clears
+        && device.requests_of(queue) + 1 >= usize::from(TAGS)
+    {
+        return Some("6.12 clears a queue whose tags are all with a dead server after 30 s");
     }
     let ends = |waiting: &Waiting| matches!(waiting.what, Waits::End(_));
     if profile.ready_is_kept

@@ -50,6 +50,9 @@ pub struct Profile {
     pub update_size_checks: bool,
     /// ADD_DEV refuses flags that make no sense together: with FAIL_IO.
     pub combos_checked: bool,
+    /// The close of the char device clears its queues; before, the cancel of a queue's command did, which a queue whose tags
+    /// are all with the server has not: from 6.16.
+    pub close_clears: bool,
     /// START_USER_RECOVERY begins the new server's round, once: 6.12.
     pub recovery_in_two_steps: bool,
     /// "All tags are fetched" is remembered when the server leaves, until START_USER_RECOVERY: 6.16 to 6.18.
@@ -87,6 +90,7 @@ impl Profile {
             close_starts_anew: kernel.at_least(7, 3),
             update_size_checks: kernel.at_least(7, 0),
             combos_checked: features.contains(Features::USER_RECOVERY_FAIL_IO),
+            close_clears: kernel.at_least(6, 16),
             recovery_in_two_steps: !kernel.at_least(6, 16),
             ready_is_kept: kernel.at_least(6, 16) && !kernel.at_least(7, 0),
             pid_looked_up: kernel.at_least(7, 0),
