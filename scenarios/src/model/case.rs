@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::lab::{Lab, Trouble};
 use super::step::{Step, numbered};
 use super::world::World;
-use crate::context::Stop;
+use crate::context::{Context, Stop};
 
 /// How long the end of a case is watched for answers that should not come.
 const QUIET: Duration = Duration::from_millis(4);
@@ -39,21 +39,46 @@ impl Difference {
     }
 }
 
-/// Runs `steps`, leaving out those that `world` forbids when it comes to them. A difference is swept away.
+/// What is told of a case while it runs: a machine that is lost tells nothing afterwards.
+#[derive(Debug)]
+pub(super) enum Told<'a> {
+    /// The step of that number, from 1, among those that are done, comes next.
+    At(usize),
+    /// Model and kernel differ; what is left will be swept away, as far as it can be.
+    Differs(&'a Difference),
+}
+
+impl Told<'_> {
+    pub(super) fn say(&self, context: &mut Context) {
+        match self {
+            Self::At(number) => context.step(format_args!("at {number}")),
+            Self::Differs(Difference { expected, observed, .. }) => {
+                context.step(format_args!("expected {expected}, observed {observed}"));
+            }
+        }
+    }
+}
+
+/// Runs `steps`, leaving out those that `world` forbids when it comes to them. A difference is told, and swept away.
 pub(super) fn run(
+    context: &mut Context,
     lab: &mut Lab,
     world: &World,
     steps: &[Step],
 ) -> Result<Option<Difference>, Stop> {
-    run_telling(lab, world, steps, &mut |_| {})
+    run_telling(lab, world, steps, &mut |told| {
+        if matches!(told, Told::Differs(_)) {
+            told.say(context);
+        }
+    })
 }
 
-/// The same; before each step `tell` is told its number, from 1, among those that are done.
+/// The same, where the caller chooses what is said of it.
 pub(super) fn run_telling(
     lab: &mut Lab,
     world: &World,
     steps: &[Step],
-    tell: &mut dyn FnMut(usize),
+    tell: &mut dyn FnMut(Told<'_>),
 ) -> Result<Option<Difference>, Stop> {
     let mut state = world.clone();
     let mut done = Vec::new();
@@ -66,6 +91,7 @@ pub(super) fn run_telling(
         Err(Trouble::Differs { expected, observed }) => (expected, observed),
     };
     let difference = Difference { steps: done, cleanup, expected, observed };
+    tell(Told::Differs(&difference));
     // Where not even that works nothing can be made shorter; what was found first is told all the same.
     lab.sweep(world).map_err(|stop| {
         let Difference { steps, expected, observed, .. } = &difference;
@@ -79,14 +105,14 @@ fn all(
     lab: &mut Lab,
     world: &mut World,
     steps: &[Step],
-    tell: &mut dyn FnMut(usize),
+    tell: &mut dyn FnMut(Told<'_>),
     done: &mut Vec<Step>,
     cleanup: &mut Vec<Step>,
 ) -> Result<(), Trouble> {
     for step in steps {
         if world.forbids(step).is_none() {
             done.push(*step);
-            tell(done.len());
+            tell(Told::At(done.len()));
             lab.step(world, step)?;
         }
     }
@@ -114,6 +140,10 @@ pub(super) fn clean(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> R
 
 fn delete_all(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<(), Trouble> {
     let devices = u8::try_from(world.devices.len()).unwrap_or(u8::MAX);
+    // Of all of them first: a server may have several.
+    for dev in 0..devices {
+        empty_slots(lab, world, dev, done)?;
+    }
     for dev in 0..devices {
         let opener = world.device(dev).and_then(|device| device.opener);
         let closing = Step::CloseChar { dev };
@@ -122,13 +152,44 @@ fn delete_all(lab: &mut Lab, world: &mut World, done: &mut Vec<Step>) -> Result<
             _ => closing,
         };
         let close = |client| Step::CloseBlock { dev, client };
-        let order = [Step::Answer { dev }, leave, Step::Del { dev }, close(0), close(1)];
+        let order = [leave, Step::Del { dev }, close(0), close(1)];
         for step in order {
-            if world.device(dev).is_some() && world.forbids(&step).is_none() {
-                done.push(step);
-                lab.step(world, &step)?;
-            }
+            do_if_allowed(lab, world, step, done)?;
         }
     }
     Ok(())
+}
+
+/// Answers what can be, and unregisters the pages of what is: with those its server must not leave.
+fn empty_slots(
+    lab: &mut Lab,
+    world: &mut World,
+    dev: u8,
+    done: &mut Vec<Step>,
+) -> Result<(), Trouble> {
+    do_if_allowed(lab, world, Step::Answer { dev }, done)?;
+    while world.device(dev).is_some_and(|device| device.reads.iter().any(|read| read.committed)) {
+        let step = Step::Unregister { dev };
+        if !do_if_allowed(lab, world, step, done)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it was.
+fn do_if_allowed(
+    lab: &mut Lab,
+    world: &mut World,
+    step: Step,
+    done: &mut Vec<Step>,
+) -> Result<bool, Trouble> {
+    let dev = step.dev();
+    let allowed =
+        dev.is_none_or(|dev| world.device(dev).is_some()) && world.forbids(&step).is_none();
+    if allowed {
+        done.push(step);
+        lab.step(world, &step)?;
+    }
+    Ok(allowed)
 }

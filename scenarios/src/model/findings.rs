@@ -70,7 +70,7 @@ pub(super) fn started_again(context: &mut Context) -> Result<String, Stop> {
         Step::Answer { dev },
     ]);
     announce(context, &steps);
-    let difference = case::run(&mut lab, &world, &steps)?;
+    let difference = case::run(context, &mut lab, &world, &steps)?;
     let told = difference.as_ref().map(case::Difference::to_text).unwrap_or_default();
     context.check(FailureKind::State, format!("it serves again {told}"), difference.is_none())?;
     Ok("stopped, left by its server, started by the next one, and read from".into())
@@ -178,7 +178,7 @@ pub(super) fn quiesce_of_a_successor(context: &mut Context) -> Result<String, St
         Step::Read { dev, queue: 0 },
     ]);
     announce(context, &steps);
-    let difference = case::run(&mut lab, &world, &steps)?;
+    let difference = case::run(context, &mut lab, &world, &steps)?;
     let told = difference.as_ref().map(case::Difference::to_text).unwrap_or_default();
     let what = format!("the request is held back {told}");
     context.check(FailureKind::State, what, difference.is_none())?;

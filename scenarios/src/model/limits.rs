@@ -23,7 +23,7 @@ impl World {
             }
             let own = self.devices.iter().flatten().filter(|d| d.opener == Some(*server));
             let own = own.filter(|_| !self.bold);
-            return own.filter_map(|d| older::must_not_leave(&self.profile, d)).next();
+            return own.filter_map(|d| must_not_leave(&self.profile, d)).next();
         }
         if let Step::EndThread { server } = step {
             return self.forbids_end_of_thread(*server);
@@ -267,5 +267,14 @@ fn deadly(profile: &Profile, device: &Device, step: &Step) -> Option<&'static st
     }
     let leaves = matches!(step, Step::CloseChar { .. });
     older::forbids(profile, device, step)
-        .or_else(|| leaves.then(|| older::must_not_leave(profile, device)).flatten())
+        .or_else(|| leaves.then(|| must_not_leave(profile, device)).flatten())
+}
+
+/// Why the server of a device must not go away.
+fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'static str> {
+    if device.reads.iter().any(|request| request.committed) {
+        // docs/kernel-findings/committed-pages-and-a-dead-server.md
+        return Some("a request that is committed with its pages registered would never end");
+    }
+    older::must_not_leave(profile, device)
 }

@@ -3,6 +3,8 @@
 //! A device that is `spent` there may be looked at and deleted. Reasons were read from the drivers' sources
 //! (`state-machine.md`, section 12) and from docs/kernel-facts.md.
 
+use nix::libc::EBUSY;
+
 use super::device::{Device, State, Waiting, Waits};
 use super::profile::Profile;
 use super::queue::{TAGS, Tag};
@@ -48,6 +50,14 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
         && device.requests_of(queue) + 1 >= usize::from(TAGS)
     {
         return Some("6.12 clears a queue whose tags are all with a dead server after 30 s");
+    }
+    if matches!(step, Step::Fetch { .. })
+        && profile.fetch_again == -EBUSY
+        && device.wanting().is_some()
+    {
+        return Some(
+            "EINVAL of the tag whose data is wanted, EBUSY of another: the block layer chose",
+        );
     }
     let ends = |waiting: &Waiting| matches!(waiting.what, Waits::End(_));
     if profile.ready_is_kept

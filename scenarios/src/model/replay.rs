@@ -2,7 +2,7 @@
 
 use reports::event::FailureKind;
 
-use super::case;
+use super::case::{self, Told};
 use super::input::Input;
 use super::lab::Lab;
 use super::sequences::{DEVICES, PATIENCE, SERVERS, announce, empty};
@@ -21,10 +21,9 @@ pub(super) fn run(context: &mut Context) -> Result<String, Stop> {
         announce(context, &input.steps);
         // Before it runs: the host counts it also where the machine does not live to tell.
         context.step(format_args!("replay {time}, failed {}", failures.len()));
-        // A machine that is lost has told how far it came.
-        let mut tell = |number| {
-            if input.bold {
-                context.step(format_args!("at {number}"));
+        let mut tell = |told: Told<'_>| {
+            if input.bold || matches!(told, Told::Differs(_)) {
+                told.say(context);
             }
         };
         failures.extend(case::run_telling(&mut lab, &world, &input.steps, &mut tell)?);

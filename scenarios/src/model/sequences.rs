@@ -87,7 +87,7 @@ impl Findings {
         steps: &[Step],
     ) -> Result<(), Stop> {
         announce(context, steps);
-        let Some(found) = case::run(lab, world, steps)? else {
+        let Some(found) = case::run(context, lab, world, steps)? else {
             return context.check(FailureKind::State, "the kernel does as the model says", true);
         };
         let alike = |known: &Difference| {
@@ -144,7 +144,7 @@ fn shrink(
         let Some(candidate) = shrinker.candidate() else { break };
         tried += 1;
         announce(context, &candidate);
-        match case::run(lab, world, &candidate)? {
+        match case::run(context, lab, world, &candidate)? {
             Some(difference) => {
                 shrinker.verdict(Some(difference.steps.clone()));
                 shortest = difference;
