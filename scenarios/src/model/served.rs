@@ -141,16 +141,14 @@ impl Served {
         let addr = Self::addr(self.copies, &buffers, tag);
         let came = self.send(threads, thread, IoCmdOp::FetchReq.encoded(), tag, (0, addr), OWN)?;
         // Refusals are answered while the command is submitted.
-        for completion in came {
-            if completion.user_data & OWN != 0 && completion.res < 0 {
-                return Ok(completion.res);
-            }
-            self.take(threads, completion)?;
-        }
-        if self.tags[place].hand == Hand::Free {
+        let refuses = |came: &Completion| came.user_data & OWN != 0 && came.res < 0;
+        let (refused, rest): (Vec<_>, Vec<_>) = came.into_iter().partition(refuses);
+        // Before the rest is taken in: a request that has waited may have come with it.
+        if refused.is_empty() && self.tags[place].hand == Hand::Free {
             self.tags[place] = Known { hand: Hand::Armed, thread: Some(thread), wants: false };
         }
-        Ok(0)
+        rest.into_iter().try_for_each(|completion| self.take(threads, completion))?;
+        Ok(refused.first().map_or(0, |refused| refused.res))
     }
 
     /// Takes in what has come.
