@@ -47,6 +47,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// A thread that reads: what its read came to, where it could be made.
+type Reader<T> = JoinHandle<Result<io::Result<T>, Stop>>;
+
 /// Where it is written down that QUIESCE_DEV counts no request as being with the server.
 fn quiesce_bug(kernel: KernelRelease) -> Option<&'static str> {
     kernel.at_least(6, 16).then_some("docs/kernel-findings/quiesce-does-not-wait.md")
@@ -110,21 +113,25 @@ fn left_behind(context: &mut Context) -> Result<String, Stop> {
     context.check_eq(FailureKind::Completion, "readers that wait", &waiting, &clients.len())?;
     drop(hand);
     drop(Arc::into_inner(file));
-    let ended = wait_until(context.command_timeout(), || {
-        clients.iter().all(std::thread::JoinHandle::is_finished)
-    });
-    context.check(FailureKind::Completion, "every reader gets its answer", ended)?;
-    let mut failed = 0;
-    for client in clients {
-        let read = client.join().map_err(|_| Stop::error("a reader panicked"))??;
-        let errno = read.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
-        context.check_result("a read that nobody fetched", -errno, -(Errno::EIO as i32))?;
-        failed += 1;
-    }
+    let failed = fail(context, "a read that nobody fetched", clients)?;
     rig.stop()?;
     std::thread::sleep(Duration::from_millis(1));
     rig.delete(context)?;
     Ok(format!("{failed} reads, EIO each"))
+}
+
+/// Waits for readers, each of which has to end with EIO; how many there were.
+fn fail<T>(context: &mut Context, what: &str, readers: Vec<Reader<T>>) -> Result<usize, Stop> {
+    let ended =
+        wait_until(context.command_timeout(), || readers.iter().all(JoinHandle::is_finished));
+    context.check(FailureKind::Completion, "every reader gets its answer", ended)?;
+    let count = readers.len();
+    for reader in readers {
+        let read = reader.join().map_err(|_| Stop::error("a reader panicked"))??;
+        let errno = read.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+        context.check_result(what, -errno, -(Errno::EIO as i32))?;
+    }
+    Ok(count)
 }
 
 fn without_a_ring(context: &mut Context) -> Result<String, Stop> {
@@ -133,25 +140,19 @@ fn without_a_ring(context: &mut Context) -> Result<String, Stop> {
     let device = Arc::new(BlockDevice::open(&nodes(rig.id).1, timeout)?);
     drop(fetcher);
     // A ring goes some time after its last descriptor; a read before that is given to a command that nobody will look at.
-    let mut reads: Vec<JoinHandle<io::Result<()>>> = Vec::new();
+    let mut reads: Vec<Reader<()>> = Vec::new();
     let answered = wait_until(timeout, || {
         let device = Arc::clone(&device);
-        reads
-            .push(std::thread::spawn(move || device.read_at(AT, &mut AlignedBuffer::zeroed(4096))));
+        reads.push(std::thread::spawn(move || {
+            Ok(device.read_at(AT, &mut AlignedBuffer::zeroed(4096)))
+        }));
         std::thread::sleep(context.quiet());
         reads.iter().any(JoinHandle::is_finished)
     });
     let what = "a read ends while the char device is open";
     context.check(FailureKind::Completion, what, answered)?;
     drop(Arc::into_inner(file));
-    let ended = wait_until(timeout, || reads.iter().all(JoinHandle::is_finished));
-    context.check(FailureKind::Completion, "every read ends", ended)?;
-    let count = reads.len();
-    for read in reads {
-        let read = read.join().map_err(|_| Stop::error("a reader panicked"))?;
-        let errno = read.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
-        context.check_result("a read without a ring", -errno, -(Errno::EIO as i32))?;
-    }
+    let count = fail(context, "a read without a ring", reads)?;
     drop(device);
     rig.stop()?;
     rig.delete(context)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reports::event::FailureKind;
 use serde::{Deserialize, Serialize};
 
+use super::device::Device;
 use super::lab::{Lab, Trouble};
 use super::step::{Step, numbered};
 use super::world::World;
@@ -168,7 +169,7 @@ fn empty_slots(
     done: &mut Vec<Step>,
 ) -> Result<(), Trouble> {
     do_if_allowed(lab, world, Step::Answer { dev }, done)?;
-    while world.device(dev).is_some_and(|device| device.reads.iter().any(|read| read.committed)) {
+    while world.device(dev).is_some_and(Device::has_committed) {
         let step = Step::Unregister { dev };
         if !do_if_allowed(lab, world, step, done)? {
             break;

@@ -311,6 +311,11 @@ impl Device {
         self.reads.iter().filter(|read| read.queue == queue).count()
     }
 
+    /// Whether a request was committed whose pages are registered: it ends when they are not any more.
+    pub fn has_committed(&self) -> bool {
+        self.reads.iter().any(|read| read.committed)
+    }
+
     /// The char device's last holder is gone.
     pub fn release(&mut self, profile: &Profile, effects: &mut Effects) {
         let keeps = self.has_disk() && self.sort.recovery != Recovery::None;

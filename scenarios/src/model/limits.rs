@@ -272,7 +272,7 @@ fn deadly(profile: &Profile, device: &Device, step: &Step) -> Option<&'static st
 
 /// Why the server of a device must not go away.
 fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'static str> {
-    if device.reads.iter().any(|request| request.committed) {
+    if device.has_committed() {
         // docs/kernel-findings/committed-pages-and-a-dead-server.md
         return Some("a request that is committed with its pages registered would never end");
     }
