@@ -207,18 +207,28 @@ fn about_tags(device: &Device, step: &Step) -> Option<&'static str> {
         return Some("the tags of a queue are one thread's, so that they are alike");
     }
     let target = device.target();
-    let asked = matches!(step, Step::GetData { .. });
+    let orphan = target.is_some_and(|read| read.orphan);
     let wanted = device.wanting().is_some();
-    if asked && !wanted && target.is_some_and(|read| read.orphan)
-        || (asked && !wanted && target.is_none() || matches!(step, Step::Stray { .. }))
-            && device.tag(0) == Some(Tag::Cancelled)
-    {
+    let of_target = match step {
+        Step::GetData { .. } => !wanted,
+        Step::Register { .. } => true,
+        _ => false,
+    };
+    if of_target && orphan {
         return Some("whose thread is gone, nobody may know");
     }
-    let gone = |tag| matches!(device.tag(tag), Some(Tag::Cancelled | Tag::Owned));
-    let orphan = target.is_some_and(|read| read.orphan);
-    (matches!(step, Step::Register { .. }) && (orphan || device.target().is_none() && gone(0)))
-        .then_some("whose thread is gone, nobody may know")
+    let of_tag_0 = matches!(step, Step::Stray { .. }) || of_target && target.is_none();
+    if !of_tag_0 {
+        return None;
+    }
+    if !device.queues.first().is_some_and(Queue::is_alike) {
+        return Some("which of its tags a queue's request has, the block layer chose");
+    }
+    let gone = match step {
+        Step::Register { .. } => matches!(device.tag(0), Some(Tag::Cancelled | Tag::Owned)),
+        _ => device.tag(0) == Some(Tag::Cancelled),
+    };
+    gone.then_some("whose thread is gone, nobody may know")
 }
 
 /// Steps whose order with what waits already is the kernel's choice.

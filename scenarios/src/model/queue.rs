@@ -66,6 +66,14 @@ impl Queue {
         self.tags.iter().all(|tag| *tag == Tag::Free)
     }
 
+    /// Whether all that were fetched say the same to a command that is not called for, whichever of them had a request.
+    #[must_use]
+    pub fn is_alike(&self) -> bool {
+        let busy = |tag: Tag| if tag == Tag::Held { Tag::Armed } else { tag };
+        let mut fetched = self.tags.iter().map(|tag| busy(*tag)).filter(|tag| *tag != Tag::Free);
+        fetched.next().is_none_or(|first| fetched.all(|tag| tag == first))
+    }
+
     /// Number of tags that are `wanted`.
     #[must_use]
     pub fn count(&self, wanted: Tag) -> usize {

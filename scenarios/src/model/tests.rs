@@ -7,7 +7,7 @@ use super::effects::{Answer, Effects};
 use super::profile::Profile;
 use super::queue::Tag;
 use super::sort::{Recovery, Sort};
-use super::step::Step;
+use super::step::{Step, Stray};
 use super::world::World;
 use crate::kernel::KernelRelease;
 use crate::rig::{EACCES, EBUSY, EEXIST, EINVAL, ENODEV, EOPNOTSUPP};
@@ -309,4 +309,21 @@ fn parameters_that_are_refused_while_start_waits_leave_no_size() {
     );
     let device = started.device(DEV).unwrap();
     assert_eq!((device.state, device.mib), (State::Live, 0));
+}
+
+#[test]
+fn a_tag_is_only_meddled_with_where_it_is_known_what_it_has() {
+    let stray = Step::Stray { dev: DEV, command: Stray::Unknown };
+    let read = |slot_taken: &[Step]| {
+        let open = Step::OpenBlock { dev: DEV, client: 0 };
+        live(Recovery::None, &[[open].as_slice(), slot_taken].concat())
+    };
+    let one = Step::Read { dev: DEV, queue: 0 };
+    assert_eq!(read(&[]).forbids(&stray), None);
+    assert_eq!(result(&read(&[]).predict(&stray)), Some(-EBUSY));
+    // The second of two reads may have either tag.
+    assert!(read(&[one]).forbids(&stray).is_some());
+    assert!(read(&[one, Step::Answer { dev: DEV }, one]).forbids(&stray).is_some());
+    assert_eq!(read(&[one, one]).forbids(&stray), None);
+    assert_eq!(result(&read(&[one, one]).predict(&stray)), Some(-EINVAL));
 }
