@@ -1,17 +1,16 @@
 //! Where this workspace is, and what state it is in.
 
-use std::io::{Read, Seek};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use vmimage::fsio;
+use vmimage::command::CommandError;
+use vmimage::{fsio, process_group};
 
 use crate::error::Error;
-use crate::interrupt;
+
+/// Longest build of the guest's programs. On two cores that others use as well the first takes five minutes.
+const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The root of the workspace: `xtask` is built inside it and only makes sense there.
 pub(crate) fn root() -> PathBuf {
@@ -120,32 +119,17 @@ fn build_static(
     Ok(folder.join(target).join(profile))
 }
 
-/// Runs cargo to its end, or ends it and every compiler it has started when the user stops the run. What it
-/// said on standard error.
+/// Runs cargo to its end, or ends it and every compiler it has started when the user stops the run. What it said.
 fn run_interruptible(command: &mut Command) -> Result<(ExitStatus, String), Error> {
-    let failed =
-        |error: std::io::Error| Error::infrastructure(format!("cannot run cargo: {error}"));
     // A file and not a pipe: nothing has to be read while it runs.
-    let mut said = tempfile::tempfile().map_err(failed)?;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(said.try_clone().map_err(failed)?)
-        .process_group(0);
-    let mut child = command.spawn().map_err(failed)?;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
+    let log = tempfile::NamedTempFile::new().map_err(Error::infrastructure)?;
+    let status = process_group::run(command, log.path(), BUILD_LIMIT, || {});
+    let status = status.map_err(|error| match error {
+        CommandError::Interrupted { .. } => {
+            Error::interrupted("stopped while the guest's programs were built")
         }
-        if interrupt::requested() {
-            let group = Pid::from_raw(child.id().cast_signed());
-            let _ = killpg(group, Signal::SIGTERM);
-            let _ = child.wait();
-            return Err(Error::interrupted("stopped while the guest's programs were built"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let mut text = Vec::new();
-    said.rewind().and_then(|()| said.read_to_end(&mut text)).map_err(failed)?;
-    Ok((status, String::from_utf8_lossy(&text).into_owned()))
+        other => Error::infrastructure(other),
+    })?;
+    let said = std::fs::read(log.path()).map_err(Error::infrastructure)?;
+    Ok((status, String::from_utf8_lossy(&said).into_owned()))
 }
