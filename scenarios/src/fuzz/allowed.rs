@@ -147,6 +147,9 @@ fn refused(shot: &Shot, around: &Around<'_>) -> BTreeSet<i32> {
         errnos.extend([EINVAL, EOPNOTSUPP]);
     }
     if !command {
+        // Of several things that are wrong, this is looked at before a personality.
+        let both = flags & BUFFER_SELECT != 0 && !errnos.is_empty();
+        errnos.extend(both.then_some(EOPNOTSUPP));
         return errnos;
     }
     if shot.has(|c| matches!(c, Change::Ioprio(1..) | Change::Pad(1..))) {
@@ -470,6 +473,20 @@ mod tests {
         let allowed = to(&shot(CtrlOp::AddDev, vec![Change::Pad(1)]), &around(None));
         assert_eq!(allowed, Allowed::only(&[EINVAL]));
         assert!(!allowed.takes(0) && allowed.takes(-i64::from(EINVAL)));
+    }
+
+    #[test]
+    fn of_two_changes_of_one_field_the_later_counts() {
+        let flags = |last| vec![Change::CmdFlags(3), Change::CmdFlags(last)];
+        assert!(to(&shot(CtrlOp::AddDev, flags(1)), &around(None)).done);
+        assert!(!to(&shot(CtrlOp::AddDev, flags(4)), &around(None)).done);
+    }
+
+    #[test]
+    fn of_two_refusals_either_may_come() {
+        let changes = vec![Change::Flags(BUFFER_SELECT), Change::Personality(7)];
+        let nop = Shot { base: Base::Other(Other::Nop), tag: (0, 0), changes };
+        assert_eq!(to(&nop, &around(None)), Allowed::only(&[EINVAL, EOPNOTSUPP]));
     }
 
     #[test]

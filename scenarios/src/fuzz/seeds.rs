@@ -11,6 +11,9 @@ const FILES: &[(&str, &str)] = &[
     ("fuzz/sqe", include_str!("seeds/sqe-path-of-a-deleted-device.json")),
     ("fuzz/sqe", include_str!("seeds/sqe-fixed-buffer-before-the-file.json")),
     ("fuzz/sqe", include_str!("seeds/sqe-fsync-fails-in-silence.json")),
+    ("fuzz/sqe", include_str!("seeds/sqe-two-refusals-of-a-nop.json")),
+    // The table took a field's first value for the one that was sent.
+    ("fuzz/sqe", include_str!("seeds/sqe-flags-set-twice.json")),
 ];
 
 /// Its cases.

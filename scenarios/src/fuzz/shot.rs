@@ -2,6 +2,7 @@
 //! what can be shrunk: each that goes is a field that is right again.
 
 use std::fmt;
+use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
 use ublk::uapi::{CtrlOp, IoCmdOp};
@@ -193,10 +194,16 @@ impl Shot {
         self.changes.iter().fold(0, last)
     }
 
-    /// Whether one of the changes is as `which` says.
+    /// Whether one of the changes is as `which` says, and no later one undoes it.
     #[must_use]
     pub fn has(&self, which: impl Fn(&Change) -> bool) -> bool {
-        self.changes.iter().any(which)
+        let undone = |index: usize, change: &Change| {
+            let later = self.changes.get(index + 1..).unwrap_or_default();
+            let adds_up = matches!(change, Change::CmdOp(_) | Change::Poke(..));
+            !adds_up && later.iter().any(|later| discriminant(later) == discriminant(change))
+        };
+        let mut all = self.changes.iter().enumerate();
+        all.any(|(index, change)| which(change) && !undone(index, change))
     }
 
     /// The same with one change less, and simpler ones.
