@@ -87,6 +87,13 @@ fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
         Act::Io { .. } if case.freezes => Some(
             "a server that dies while its own stop waits for its request stays: docs/kernel-findings/stop-by-a-server-that-dies.md",
         ),
+        Act::Io { .. }
+            if kernel.is_series(6, 16) && case.features.contains(Features::AUTO_BUF_REG) =>
+        {
+            Some(
+                "6.16 ends a request whose server dies, and then empties the slot that has its pages",
+            )
+        }
         Act::Io { .. } if !kernel.at_least(6, 16) => {
             if case.requests + 1 >= case.depth {
                 return Some(
@@ -173,6 +180,15 @@ mod tests {
         let kernel = KernelRelease::parse("6.12.117").unwrap();
         assert_eq!(strip(kernel, &more), acts);
         assert_eq!(strip(KernelRelease::parse("6.16.12").unwrap(), &more), more);
+    }
+
+    #[test]
+    fn requests_whose_pages_6_16_registers_are_left_out_there() {
+        let features = Features::AUTO_BUF_REG.bits();
+        let device = Act::Device { features, queues: 1, depth: 2, stage: Stage::Live };
+        let acts = [device.clone(), Act::Io { write: true, block: 0 }];
+        assert_eq!(strip(KernelRelease::parse("6.16.12").unwrap(), &acts), [device]);
+        assert_eq!(strip(KernelRelease::parse("6.17.13").unwrap(), &acts), acts);
     }
 
     #[test]

@@ -83,13 +83,34 @@ impl Hand {
         depth: u16,
         change: impl FnOnce(&mut Params),
     ) -> Result<Self, Stop> {
-        // Where the kernel can be told not to look for partitions it does not; elsewhere it has looked when START_DEV is done.
+        // Where the kernel can be told not to look for partitions it does not.
         let quiet = Features::NO_AUTO_PART_SCAN;
-        let more = if offered(quiet).is_ok() { more | quiet } else { more };
+        let unscanned = offered(quiet).is_ok();
+        let more = if unscanned { more | quiet } else { more };
         let mut hand = Self::ready(context, mode, more, depth, change)?;
         let pending = hand.rig.start_begin()?;
-        hand.drive(&pending)?;
+        let served = hand.drive(&pending)?;
+        if !unscanned && served == 0 {
+            hand.serve_scan(context.quiet())?;
+        }
         Ok(hand)
+    }
+
+    /// Serves the look for partitions where START_DEV does not wait for it (6.18.15): to its first request, and until no other
+    /// has come for a `quiet` time.
+    fn serve_scan(&mut self, quiet: Duration) -> Result<(), Stop> {
+        let begin = Instant::now();
+        let mut last = None;
+        while last.map_or(begin.elapsed() < self.timeout, |last: Instant| last.elapsed() < quiet) {
+            if let Some(tag) = self.next(Duration::from_millis(5))? {
+                self.serve(tag)?;
+                last = Some(Instant::now());
+            }
+        }
+        match last {
+            Some(_) => Ok(()),
+            None => Err(Stop::fail(FailureKind::Completion, "nobody looks for partitions")),
+        }
     }
 
     /// A device with parameters whose tags are all armed; START_DEV is for the caller.
@@ -214,18 +235,20 @@ impl Hand {
         Ok(())
     }
 
-    /// Serves until `pending` is answered with success.
+    /// Serves until `pending` is answered with success; the number of requests that came.
     ///
     /// # Errors
     /// When it is not, in time.
-    pub(super) fn drive(&mut self, pending: &Pending) -> Result<(), Stop> {
+    pub(super) fn drive(&mut self, pending: &Pending) -> Result<usize, Stop> {
         let begin = Instant::now();
+        let mut served = 0;
         while begin.elapsed() < self.timeout {
             if let Some(tag) = self.next(Duration::from_millis(5))? {
                 self.serve(tag)?;
+                served += 1;
             }
             if self.rig.control().poll(pending)?.is_some() {
-                return Ok(());
+                return Ok(served);
             }
         }
         let what = format!("{} got no answer", pending.op().name());
