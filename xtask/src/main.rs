@@ -14,6 +14,7 @@ mod error;
 mod fuzz;
 mod gate;
 mod interrupt;
+mod job_summary;
 mod matrix;
 mod mutants;
 mod perf;
