@@ -6,10 +6,8 @@ mod boot;
 mod browser;
 mod cli;
 mod compare;
-mod console;
 mod driver;
 mod edit;
-mod environment;
 mod error;
 mod fuzz;
 mod gate;
@@ -20,7 +18,6 @@ mod mutants;
 mod perf;
 mod prepare;
 mod progress;
-mod recorder;
 mod run;
 mod section;
 mod selftest_guest;
@@ -52,6 +49,7 @@ mod tree;
 mod workspace;
 
 use clap::Parser;
+use reports::{console, environment};
 
 use crate::cli::{Cli, Task};
 
