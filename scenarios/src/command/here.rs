@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 use reports::report::{ScenarioReport, Verdict};
@@ -80,6 +81,13 @@ fn start(context: &mut Context, command: Command) -> Result<Running, Stop> {
     Running::start_command(context, command)
 }
 
+/// Checks the exit code; the last line on standard error is told with another one.
+fn check_code(context: &mut Context, ran: &Ran, code: i32) -> Result<(), Stop> {
+    let said = ran.stderr.lines().last().unwrap_or_default();
+    let what = format!("exit code ({said})");
+    context.check_eq(FailureKind::State, what, &ran.code, &Some(code))
+}
+
 /// Runs to its end, and checks that it refuses in one line of standard error.
 fn check_refused(
     context: &mut Context,
@@ -88,12 +96,7 @@ fn check_refused(
     words: &str,
 ) -> Result<(), Stop> {
     let ran = start(context, command)?.wait(limit(context))?;
-    context.check_eq(
-        FailureKind::State,
-        format_args!("exit code ({})", ran.stderr),
-        &ran.code,
-        &Some(code),
-    )?;
+    check_code(context, &ran, code)?;
     context.check(
         FailureKind::Operation,
         format_args!("one line with {words:?}: {:?}", ran.stderr),
@@ -230,12 +233,7 @@ fn runs_the_plan(context: &mut Context) -> Result<String, Stop> {
     let arguments: Vec<&str> = ALLOWED.into_iter().chain(options).chain(filters).collect();
     let ran = start(context, command(&arguments))?.wait(limit(context) * 2)?;
     context.evidence("here-stderr", &ran.stderr);
-    context.check_eq(
-        FailureKind::State,
-        format_args!("exit code ({})", ran.stderr),
-        &ran.code,
-        &Some(0),
-    )?;
+    check_code(context, &ran, 0)?;
     let report = report(&ran)?;
     context.check_eq(FailureKind::State, "status", &report.status, &Status::Passed)?;
     for id in PASSING {
@@ -266,42 +264,54 @@ fn runs_the_plan(context: &mut Context) -> Result<String, Stop> {
     Ok(format!("{} passed, {} left out", report.counts.passed, report.counts.skipped))
 }
 
+/// Starts a run, and waits until it has a device.
+fn begun(context: &mut Context, arguments: &[&str]) -> Result<Running, Stop> {
+    let running = start(context, command(arguments))?;
+    let seen =
+        block::wait_until(limit(context), || devices::ids().is_ok_and(|ids| !ids.is_empty()));
+    context.check(FailureKind::State, "it adds a device", seen)?;
+    Ok(running)
+}
+
+/// The agent below `run` has mounts and a group that nobody else has.
+fn check_apart(context: &mut Context, run: Pid) -> Result<(), Stop> {
+    let path = format!("/proc/{run}/task/{run}/children");
+    let children = fs::read_to_string(&path).during(format_args!("read {path}"))?;
+    let agent = children.split_whitespace().next().unwrap_or_default();
+    let mounts = |pid: &str| {
+        let path = format!("/proc/{pid}/ns/mnt");
+        fs::read_link(&path).during(format_args!("read {path}"))
+    };
+    let (its, ours) = (mounts(agent)?, mounts("self")?);
+    context.check(FailureKind::State, format_args!("{its:?} is not {ours:?}"), its != ours)?;
+    let group = fs::metadata(format!("/proc/{agent}")).during("look at the agent")?.gid();
+    context.check(
+        FailureKind::State,
+        format_args!("its group {group} is its own"),
+        group > u32::from(u16::MAX),
+    )
+}
+
 fn ends_when_told(context: &mut Context) -> Result<String, Stop> {
     let folder = Scratch::new("here");
     let (path, slow) = (folder.text(), context.budgets.scale.to_string());
     let more = ["--filter", "lifecycle/*", "--slow", &slow, "--output", &path, "--json"];
     let arguments = [&ALLOWED[..], &more].concat();
-    let begun = |context: &mut Context| -> Result<Running, Stop> {
-        let running = start(context, command(&arguments))?;
-        let timeout = limit(context);
-        let seen = block::wait_until(timeout, || devices::ids().is_ok_and(|ids| !ids.is_empty()));
-        context.check(FailureKind::State, "it adds a device", seen)?;
-        Ok(running)
-    };
-    let running = begun(context)?;
+    let running = begun(context, &arguments)?;
+    check_apart(context, running.pid())?;
     kill(running.pid(), Signal::SIGINT).during("interrupt the run")?;
     let ran = running.wait(limit(context))?;
-    context.check_eq(
-        FailureKind::State,
-        format_args!("exit code ({})", ran.stderr),
-        &ran.code,
-        &Some(130),
-    )?;
+    check_code(context, &ran, 130)?;
     let told = report(&ran)?;
     context.check_eq(FailureKind::State, "status", &told.status, &Status::Interrupted)?;
     let not_run = told.scenarios().filter(|(_, one)| one.verdict == Verdict::NotRun).count();
     context.check(FailureKind::State, "what was left is told as not run", not_run > 0)?;
     check_nothing_left(context)?;
 
-    let running = begun(context)?;
+    let running = begun(context, &arguments)?;
     let daemon = Daemon::start(context, &["ram", "--size", "8M"])?;
     let ran = running.wait(limit(context) * 2)?;
-    context.check_eq(
-        FailureKind::State,
-        format_args!("exit code ({})", ran.stderr),
-        &ran.code,
-        &Some(3),
-    )?;
+    check_code(context, &ran, 3)?;
     let words = format!("somebody else has added ublk device {}", daemon.live.id);
     let told = report(&ran)?;
     context.check(
@@ -341,12 +351,7 @@ fn is_red(context: &mut Context) -> Result<String, Stop> {
     let mut bad = command(&arguments);
     bad.env(UBLK_VARIABLE, &server.0);
     let ran = start(context, bad)?.wait(limit(context) * 2)?;
-    context.check_eq(
-        FailureKind::State,
-        format_args!("exit code ({})", ran.stderr),
-        &ran.code,
-        &Some(1),
-    )?;
+    check_code(context, &ran, 1)?;
     let told = report(&ran)?;
     context.check_eq(FailureKind::State, "status", &told.status, &Status::Failed)?;
     check_verdict(context, &told, HARMLESS, Verdict::Pass)?;
