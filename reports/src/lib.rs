@@ -8,7 +8,9 @@
 
 pub mod abilities;
 pub mod budget;
+pub mod console;
 pub mod driver;
+pub mod environment;
 pub mod event;
 mod fold;
 pub mod gate;
@@ -18,6 +20,7 @@ pub mod matrix;
 mod partition;
 pub mod perf;
 pub mod plan;
+mod recorder;
 pub mod render;
 pub mod report;
 mod schema;
@@ -29,6 +32,7 @@ mod text;
 pub use fold::{KernelInput, MergeError, RunInput, fold, join, merge, remaining};
 pub use hash::fnv1a;
 pub use partition::{Partition, PartitionError};
+pub use recorder::Recorder;
 pub use report::{ExitCode, Report, Status};
 pub use schema::{baseline_schema, matrix_schema, perf_schema, schema};
 pub use store::{

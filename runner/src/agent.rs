@@ -1,43 +1,57 @@
 //! The agent: plan in, scenarios one by one, events out.
 
-use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use reports::event::{GuestEvent, GuestFacts, HealthFinding, HealthKind, Outcome, ScenarioLine};
 use reports::plan::{PROTOCOL_VERSION, Plan, PlannedScenario};
+use scenarios::devices::listed;
 use scenarios::kselftest::Selftest;
+use scenarios::{block, hazard};
 
 use crate::child::{self, Told};
 use crate::health::{self, KernelLog};
+use crate::machine::Machine;
 use crate::port::{self, EventWriter};
 use crate::{counters, debug, init, processes};
 
 /// How long the port and the plan are waited for; the host's own boot deadline is shorter or equal.
 const PLAN_TIMEOUT: Duration = Duration::from_secs(60);
 
-type Events = EventWriter<File>;
-
 /// Runs the whole plan of this boot. An error means that the host cannot be told any more.
 pub(crate) fn run(port_name: &str) -> io::Result<()> {
     let mut port = port::open(port_name, PLAN_TIMEOUT)?;
     let line = port::read_line(&mut port, PLAN_TIMEOUT)?;
-    let plan: Plan = match serde_json::from_str(&line) {
+    execute(&Machine::Guest, &line, port)
+}
+
+/// Runs the plan in `line` on `machine`; events go to `output`. An error means that they cannot.
+pub(crate) fn execute(machine: &Machine, line: &str, output: impl Write) -> io::Result<()> {
+    let plan: Plan = match serde_json::from_str(line) {
         Ok(plan) => plan,
         Err(error) => {
             // Without a plan there is no nonce either; the host refuses the line, which is right.
             let reason = format!("the plan cannot be read: {error}");
-            return Events::new(port, String::new()).send(GuestEvent::Refused { reason });
+            return EventWriter::new(output, String::new()).send(GuestEvent::Refused { reason });
         }
     };
-    let mut events = EventWriter::new(port, plan.nonce.clone());
+    let mut events = EventWriter::new(output, plan.nonce.clone());
     if let Some(reason) = refusal(&plan) {
         return events.send(GuestEvent::Refused { reason });
     }
     events.send(GuestEvent::Ready(Box::new(facts())))?;
     let (mut reported, mut stopped_early) = (0, false);
     for scenario in &plan.scenarios {
-        let trusted = run_one(&plan, scenario, &mut events)?;
+        if let Err(why) = alone(machine, Duration::from_millis(plan.budgets.hang_grace_ms)) {
+            // Whoever started this run takes it down.
+            eprintln!("{why}; nothing more was run");
+            stopped_early = true;
+            break;
+        }
+        let trusted = match machine.hazard_of(&scenario.id) {
+            Some(reason) => skip(scenario, reason, &mut events)?,
+            None => run_one(machine, &plan, scenario, &mut events)?,
+        };
         reported += 1;
         if !trusted {
             stopped_early = true;
@@ -86,8 +100,36 @@ fn facts() -> GuestFacts {
     }
 }
 
+/// Whether nobody else has a device: the next scenario could touch it. One that is about to go is nobody's.
+fn alone(machine: &Machine, grace: Duration) -> Result<(), String> {
+    block::retry(grace, || match machine.strangers() {
+        Ok(others) if others.is_empty() => Ok(()),
+        Ok(others) => Err(format!("somebody else has added ublk device {}", listed(&others))),
+        Err(error) => Err(format!("it cannot be told whose devices there are: {error}")),
+    })
+}
+
+/// A scenario that is not run on this machine.
+fn skip<W: Write>(
+    scenario: &PlannedScenario,
+    reason: String,
+    events: &mut EventWriter<W>,
+) -> io::Result<bool> {
+    let id = scenario.id.clone();
+    events.send(GuestEvent::ScenarioStarted { id: id.clone() })?;
+    let outcome = Outcome::Skip { probe: hazard::PROBE.into(), reason };
+    let (duration_ms, health) = (0, Vec::new());
+    events.send(GuestEvent::ScenarioFinished { id, outcome, duration_ms, health })?;
+    Ok(true)
+}
+
 /// One scenario; whether the kernel may be used for another.
-fn run_one(plan: &Plan, scenario: &PlannedScenario, events: &mut Events) -> io::Result<bool> {
+fn run_one<W: Write>(
+    machine: &Machine,
+    plan: &Plan,
+    scenario: &PlannedScenario,
+    events: &mut EventWriter<W>,
+) -> io::Result<bool> {
     let id = &scenario.id;
     let mut log = KernelLog::open_at_end().ok();
     let mut send_error = None;
@@ -95,7 +137,7 @@ fn run_one(plan: &Plan, scenario: &PlannedScenario, events: &mut Events) -> io::
     for refused in debug::begin(&plan.debug) {
         events.send(GuestEvent::Step { id: id.clone(), text: format!("no debug: {refused}") })?;
     }
-    let ended = child::run(plan, scenario, |told| {
+    let ended = child::run(machine, plan, scenario, |told| {
         let sent = match told {
             Told::Line(ScenarioLine::Step { text }) => {
                 events.send(GuestEvent::Step { id: id.clone(), text })
@@ -105,7 +147,7 @@ fn run_one(plan: &Plan, scenario: &PlannedScenario, events: &mut Events) -> io::
             }
             Told::Line(ScenarioLine::Outcome { .. }) => Ok(()),
             Told::Overdue => {
-                let text = blocked_tasks(log.as_mut(), plan.budgets.evidence_bytes_max);
+                let text = blocked_tasks(machine, log.as_mut(), plan.budgets.evidence_bytes_max);
                 let name = "blocked-tasks".into();
                 events.send(GuestEvent::Evidence { id: id.clone(), name, text })
             }
@@ -125,7 +167,8 @@ fn run_one(plan: &Plan, scenario: &PlannedScenario, events: &mut Events) -> io::
         }
     };
     let grace = Duration::from_millis(plan.budgets.hang_grace_ms);
-    let health = health::examine(log.as_mut(), grace);
+    let health = health::examine(machine, log.as_mut(), grace);
+    machine.tidy();
     let clean = matches!(outcome, Outcome::Pass { .. } | Outcome::Skip { .. }) && health.is_empty();
     if !clean && !complaints.is_empty() {
         let name = "stderr".into();
@@ -146,7 +189,7 @@ fn run_one(plan: &Plan, scenario: &PlannedScenario, events: &mut Events) -> io::
 }
 
 /// What the scenario made the driver do, or why that cannot be told.
-fn send_counters(id: &str, events: &mut Events) -> io::Result<()> {
+fn send_counters<W: Write>(id: &str, events: &mut EventWriter<W>) -> io::Result<()> {
     let id = id.to_owned();
     events.send(match counters::take() {
         Ok(gcda) => GuestEvent::Counters { id, gcda },
@@ -162,8 +205,20 @@ fn trusted(outcome: &Outcome, health: &[HealthFinding]) -> bool {
 }
 
 /// Stacks of every blocked task: the kernel's own list, then those of the user processes.
-fn blocked_tasks(log: Option<&mut KernelLog>, bytes_max: usize) -> String {
-    let Some(log) = log else { return String::new() };
+fn blocked_tasks(machine: &Machine, log: Option<&mut KernelLog>, bytes_max: usize) -> String {
+    let mut text = match log {
+        Some(log) if machine.takes_sysrq() => blocked_by_the_kernel(log),
+        _ => String::new(),
+    };
+    for left in machine.processes() {
+        let stacks = processes::stacks(left.pid);
+        text.push_str(&format!("process {} {} ({})\n{stacks}", left.pid, left.name, left.state));
+    }
+    cut(&mut text, bytes_max);
+    text
+}
+
+fn blocked_by_the_kernel(log: &mut KernelLog) -> String {
     // What came before the hang stays in the log's memory for the health check.
     let _ = log.read_new();
     let asked = std::fs::write("/proc/sysrq-trigger", "w");
@@ -172,11 +227,6 @@ fn blocked_tasks(log: Option<&mut KernelLog>, bytes_max: usize) -> String {
     if let Err(error) = asked {
         text.push_str(&format!("sysrq w: {error}\n"));
     }
-    for left in processes::list() {
-        let stacks = processes::stacks(left.pid);
-        text.push_str(&format!("process {} {} ({})\n{stacks}", left.pid, left.name, left.state));
-    }
-    cut(&mut text, bytes_max);
     text
 }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use reports::event::{Outcome, ScenarioLine};
 use reports::plan::{Plan, PlannedScenario};
 
+use crate::machine::Machine;
+
 /// How much of a scenario's standard error is kept.
 const COMPLAINT_BYTES_MAX: u64 = 16 << 10;
 
@@ -31,34 +33,36 @@ pub(crate) struct Ended {
 
 /// Runs one scenario to its end or its budget; `tell` hears what happens meanwhile.
 pub(crate) fn run(
+    machine: &Machine,
     plan: &Plan,
     scenario: &PlannedScenario,
     mut tell: impl FnMut(Told),
 ) -> std::io::Result<Ended> {
     let begin = Instant::now();
-    let mut child = spawn(plan, scenario)?;
+    let mut child = spawn(machine, plan, scenario)?;
     let complaints = collect(child.stderr.take());
     let lines = lines(child.stdout.take());
     let deadline = begin + Duration::from_millis(scenario.budget_ms);
     let mut outcome = None;
-    let overdue = loop {
+    let said_all = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match lines.recv_timeout(left) {
             Ok(ScenarioLine::Outcome { outcome: told }) => outcome = Some(told),
             Ok(line) => tell(Told::Line(line)),
-            Err(RecvTimeoutError::Timeout) => break true,
-            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Timeout) => break false,
+            Err(RecvTimeoutError::Disconnected) => break true,
         }
     };
+    // It may be stuck in the kernel on its way out.
+    let status = if said_all { end_by(&mut child, deadline)? } else { None };
     let duration_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if overdue {
+    let Some(status) = status else {
         tell(Told::Overdue);
         let grace = Duration::from_millis(plan.budgets.hang_grace_ms);
         let killable = kill(&mut child, grace);
         let outcome = Outcome::Hang { after_ms: scenario.budget_ms, killable };
         return Ok(Ended { outcome, complaints: take(&complaints), duration_ms });
-    }
-    let status = child.wait()?;
+    };
     let outcome = match outcome {
         Some(outcome) if status.success() => outcome,
         _ => Outcome::Died { how: how(status) },
@@ -66,7 +70,7 @@ pub(crate) fn run(
     Ok(Ended { outcome, complaints: take(&complaints), duration_ms })
 }
 
-fn spawn(plan: &Plan, scenario: &PlannedScenario) -> std::io::Result<Child> {
+fn spawn(machine: &Machine, plan: &Plan, scenario: &PlannedScenario) -> std::io::Result<Child> {
     let budgets = serde_json::to_string(&plan.budgets)?;
     let mut command = Command::new("/proc/self/exe");
     command.args(["scenario", &scenario.id, &plan.seed.to_string(), &budgets]);
@@ -80,7 +84,19 @@ fn spawn(plan: &Plan, scenario: &PlannedScenario) -> std::io::Result<Child> {
     if let Some(mutant) = &plan.debug.mutant {
         command.env("UBLK_MUTANT", mutant);
     }
+    machine.prepare(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+/// Its end, if that comes before `deadline`.
+fn end_by(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
+    loop {
+        let ended = child.try_wait()?;
+        if ended.is_some() || Instant::now() >= deadline {
+            return Ok(ended);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Kills it; whether it was gone within `grace`.

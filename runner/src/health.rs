@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use reports::event::{HealthFinding, HealthKind};
 
+use crate::machine::Machine;
 use crate::processes::{self, Left};
 
 /// A reader of the kernel log that starts at "now".
@@ -80,10 +81,14 @@ fn record_text(record: &[u8]) -> String {
 }
 
 /// Everything that is wrong after a scenario.
-pub(crate) fn examine(log: Option<&mut KernelLog>, grace: Duration) -> Vec<HealthFinding> {
-    let stuck = processes::end_all(grace);
+pub(crate) fn examine(
+    machine: &Machine,
+    log: Option<&mut KernelLog>,
+    grace: Duration,
+) -> Vec<HealthFinding> {
+    let stuck = processes::end_all(machine, grace);
     let mut findings: Vec<HealthFinding> = stuck.iter().map(stuck_finding).collect();
-    findings.extend(leaked_devices(grace));
+    findings.extend(leaked_devices(machine, grace));
     match log.map(KernelLog::read_all) {
         Some(Ok(text)) => {
             findings.extend(reports::splat::scan(text));
@@ -92,7 +97,8 @@ pub(crate) fn examine(log: Option<&mut KernelLog>, grace: Duration) -> Vec<Healt
             }
         }
         Some(Err(error)) => findings.push(broken(&format!("the kernel log: {error}"))),
-        None => findings.push(broken("the kernel log was not opened")),
+        None if machine.needs_log() => findings.push(broken("the kernel log was not opened")),
+        None => {}
     }
     findings
 }
@@ -108,10 +114,10 @@ fn stuck_finding(left: &Left) -> HealthFinding {
 }
 
 /// Device nodes that are still there. A killed server's node goes a moment after the server.
-fn leaked_devices(grace: Duration) -> Vec<HealthFinding> {
+fn leaked_devices(machine: &Machine, grace: Duration) -> Vec<HealthFinding> {
     let begin = Instant::now();
     loop {
-        let names = match scenarios::block::all_nodes() {
+        let names = match machine.nodes() {
             Ok(names) => names,
             Err(error) => return vec![broken(&error.to_string())],
         };

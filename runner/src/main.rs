@@ -4,6 +4,8 @@
 //! watchdog, examines the kernel after each, writes every event to the port, and powers off. The same
 //! binary is the process of a scenario (`runner scenario`), so that a scenario that crashes or hangs
 //! takes nothing with it.
+//!
+//! `runner --here` does a plan on the machine it is started on, which may be used for something else: `here`.
 
 mod agent;
 mod child;
@@ -12,8 +14,10 @@ mod counters;
 mod crash;
 mod debug;
 mod health;
+mod here;
 mod init;
 mod kselftest;
+mod machine;
 mod perf;
 mod port;
 mod processes;
@@ -36,11 +40,9 @@ fn main() -> ExitCode {
         Some("fuzz-client") => scenarios::fuzz::client_main(),
         Some("fuzz-holder") => scenarios::fuzz::holder_main(),
         Some("mapper") => scenarios::startup::mapper(&arguments[1..]),
+        Some(here::AGENT) => here::agent(),
         Some("successor") => scenarios::recovery::successor(&arguments[1..]),
         _ if std::process::id() == 1 => init::main(),
-        _ => {
-            eprintln!("runner: this is the guest agent; it runs as PID 1 of `cargo xtask vm-e2e`");
-            ExitCode::from(2)
-        }
+        _ => here::main(&arguments),
     }
 }

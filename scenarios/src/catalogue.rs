@@ -40,6 +40,20 @@ pub fn matching(filter: &str) -> Vec<&'static Scenario> {
     all().filter(|scenario| matches(filter, scenario.id)).collect()
 }
 
+/// The scenarios that any filter names, in run order; all of them without one.
+///
+/// # Errors
+/// The first filter that names none.
+pub fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, &str> {
+    if let Some(idle) = filters.iter().find(|filter| matching(filter).is_empty()) {
+        return Err(idle);
+    }
+    let wanted = |scenario: &&Scenario| {
+        filters.is_empty() || filters.iter().any(|filter| matches(filter, scenario.id))
+    };
+    Ok(all().filter(wanted).collect())
+}
+
 fn matches(filter: &str, id: &str) -> bool {
     if !filter.contains('*') {
         return id.contains(filter);

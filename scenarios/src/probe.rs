@@ -9,6 +9,9 @@ use std::process::Command;
 
 use crate::context::{Context, During, Stop};
 
+/// The image's folder of modules.
+const MODULES: &str = "/modules";
+
 /// For each module that is not loaded at boot: its name and the files to load, in order. Written by the
 /// image builder.
 const MODULES_ON_DEMAND: &str = "/modules/on-demand";
@@ -22,6 +25,10 @@ const MODULES_ON_DEMAND: &str = "/modules/on-demand";
 pub fn load_module(name: &str, parameters: &str) -> Result<(), Stop> {
     if Path::new("/sys/module").join(name).exists() {
         return Ok(());
+    }
+    // Only the image has a folder for modules; on another machine they are its owner's to load.
+    if !Path::new(MODULES).exists() {
+        return Err(Stop::skip(format_args!("module {name}"), "not loaded"));
     }
     let list =
         fs::read_to_string(MODULES_ON_DEMAND).during(format_args!("read {MODULES_ON_DEMAND}"))?;

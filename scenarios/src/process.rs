@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -15,8 +15,18 @@ use serde::Deserialize;
 use crate::block;
 use crate::context::{Context, During, Stop};
 
-/// Where the image has our server.
-pub const UBLK: &str = "/bin/ublk";
+/// Our server: the program that `UBLK_PROGRAM` names, else the one beside this program, else where the image has it.
+pub static UBLK: LazyLock<String> = LazyLock::new(|| {
+    let named = std::env::var(UBLK_VARIABLE).ok().filter(|path| !path.is_empty());
+    let beside = || {
+        let path = std::env::current_exe().ok()?.with_file_name("ublk");
+        path.is_file().then(|| path.display().to_string())
+    };
+    named.or_else(beside).unwrap_or_else(|| "/bin/ublk".to_owned())
+});
+
+/// The environment variable that names the server's program.
+pub const UBLK_VARIABLE: &str = "UBLK_PROGRAM";
 
 /// Time a process that did not start its device has to say why before it is killed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -94,7 +104,7 @@ impl ServerProcess {
 
     fn serve(context: &mut Context, verb: &str, arguments: &[&str]) -> Result<Self, Stop> {
         context.step(format_args!("ublk {verb} {}", arguments.join(" ")));
-        let mut command = Command::new(UBLK);
+        let mut command = Command::new(UBLK.as_str());
         command.arg(verb).args(arguments).arg("--json");
         Self::spawn(command, context.command_timeout() * 3)
     }

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use reports::event::{BootEnd, GuestEvent, GuestLine, Outcome, Seen};
 use reports::plan::{Expectation, Plan};
+use reports::{Recorder, render};
 use vmimage::machine::{Clock, MachineSpec, Vm, VmEnd};
 
 use crate::cli::MachineArgs;
 use crate::console;
 use crate::prepare::{Emulator, Ready};
-use crate::recorder::Recorder;
 use crate::shard::{Floor, Shard};
 
 /// Longest line a guest may send; a longer one is cut and will not parse.
@@ -229,7 +229,7 @@ impl Boot<'_> {
                 {
                     self.floor.red.store(true, Ordering::Relaxed);
                 }
-                if let Some(told) = trouble(&outcome, !health.is_empty()) {
+                if let Some(told) = render::trouble(&outcome, !health.is_empty()) {
                     self.floor.progress.line(&format!("{}{id}: {told}", self.shard.tally.label));
                 }
                 Some(Phase::Between)
@@ -239,19 +239,6 @@ impl Boot<'_> {
                 None
             }
         }
-    }
-}
-
-/// A word for the progress line where something is not plainly good; the verdict is the fold's.
-fn trouble(outcome: &Outcome, unhealthy: bool) -> Option<String> {
-    match outcome {
-        Outcome::Pass { .. } if unhealthy => Some("passed, but the kernel is not well".into()),
-        Outcome::Pass { .. } => None,
-        Outcome::Skip { probe, reason } => Some(format!("skipped: {probe}: {reason}")),
-        Outcome::Fail { message, .. } => Some(format!("failed: {message}")),
-        Outcome::Error { message } => Some(format!("error: {message}")),
-        Outcome::Hang { after_ms, .. } => Some(format!("hangs (given up after {after_ms} ms)")),
-        Outcome::Died { how } => Some(format!("died of {how}")),
     }
 }
 

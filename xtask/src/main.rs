@@ -6,20 +6,18 @@ mod boot;
 mod browser;
 mod cli;
 mod compare;
-mod console;
 mod driver;
 mod edit;
-mod environment;
 mod error;
 mod fuzz;
 mod gate;
 mod interrupt;
+mod job_summary;
 mod matrix;
 mod mutants;
 mod perf;
 mod prepare;
 mod progress;
-mod recorder;
 mod run;
 mod section;
 mod selftest_guest;
@@ -51,6 +49,7 @@ mod tree;
 mod workspace;
 
 use clap::Parser;
+use reports::{console, environment};
 
 use crate::cli::{Cli, Task};
 

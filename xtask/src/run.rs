@@ -10,7 +10,7 @@ use reports::budget::Budgets;
 use reports::event::Record;
 use reports::plan::{DebugOptions, Expectation, PlannedScenario};
 use reports::report::{ExitCode, KernelHeader, Report, RunHeader};
-use reports::{KernelInput, Partition, RunInput, fold};
+use reports::{KernelInput, Partition, Recorder, RunInput, fold};
 use scenarios::kernel::KernelRelease;
 use scenarios::kselftest::Selftest;
 
@@ -18,7 +18,6 @@ use crate::cli::{MachineArgs, SourceArgs};
 use crate::error::Error;
 use crate::prepare::Workshop;
 use crate::progress::Terminal;
-use crate::recorder::Recorder;
 use crate::shard::{Floor, Shard, Tally, deal, default_jobs};
 use crate::{environment, interrupt, workspace};
 
@@ -103,7 +102,7 @@ pub(crate) fn run_many(
         emulator.program.version, emulator.program.origin, emulator.accelerator, emulator.reason
     ));
     let seed = request.seed.unwrap_or_else(|| rand::rng().random());
-    let recorder = Recorder::create(&folder)?;
+    let recorder = Recorder::create(&folder).map_err(Error::infrastructure)?;
     let floor = Floor {
         emulator: &emulator,
         machine: request.machine,

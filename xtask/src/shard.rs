@@ -10,14 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use rand::Rng;
 use reports::budget::Budgets;
 use reports::plan::{DebugOptions, PROTOCOL_VERSION, Plan, PlannedScenario};
-use reports::remaining;
+use reports::{Recorder, remaining};
 
 use crate::boot::{Boot, BootOutcome};
 use crate::cli::MachineArgs;
 use crate::interrupt;
 use crate::prepare::{Emulator, Ready};
 use crate::progress::Terminal;
-use crate::recorder::Recorder;
 
 /// Scenarios that pay for another boot. Fewer are not cut.
 const SCENARIOS_PER_SHARD_MIN: usize = 24;

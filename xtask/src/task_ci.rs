@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::progress::Terminal;
 use crate::run::{Done, Request, run as run_request};
 use crate::task_vm_e2e::{show, shows_crash};
-use crate::{task_ci_soundness, task_gate, workspace};
+use crate::{job_summary, task_ci_soundness, task_gate, workspace};
 
 /// The kernels that every change is proven on: the oldest supported series and the newest there is.
 const KERNELS: [&str; 2] = ["6.12", "newest"];
@@ -113,22 +113,11 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
 fn end_to_end(args: &CiArgs) -> Result<(), Error> {
     let done = run_on(args, &KERNELS, &[])?;
     show(&done, false)?;
-    summary(&render::markdown(&done.report))?;
+    job_summary::append(&render::markdown(&done.report))?;
     match done.report.status() {
         Status::Passed => Ok(()),
         _ => Err(Error::failed(&done.report.status_reason)),
     }
-}
-
-/// Appends a table to the job summary where a GitHub workflow offers one.
-fn summary(markdown: &str) -> Result<(), Error> {
-    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") else { return Ok(()) };
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(&path)
-        .map_err(Error::infrastructure)?;
-    std::io::Write::write_all(&mut file, markdown.as_bytes()).map_err(Error::infrastructure)
 }
 
 /// Under the instruction clock, against the committed baseline. A regression is red. What cannot be told is
@@ -139,12 +128,12 @@ fn gate(args: &CiArgs) -> Result<(), Error> {
         Ok(decision) => decision,
         Err(error) if error.code == ExitCode::Inconclusive => {
             println!("ci: gate: INCONCLUSIVE: {error}");
-            return summary(&format!("gate: inconclusive: {error}\n"));
+            return job_summary::append(&format!("gate: inconclusive: {error}\n"));
         }
         Err(error) => return Err(error),
     };
     anstream::print!("{}", reports::gate::terminal(&decision, Palette::ansi()));
-    summary(&reports::gate::markdown(&decision))?;
+    job_summary::append(&reports::gate::markdown(&decision))?;
     match decision.status {
         GateStatus::Passed => Ok(()),
         GateStatus::Inconclusive | GateStatus::NoisyHost => {

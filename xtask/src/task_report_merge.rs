@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use reports::event::Record;
+use reports::render;
 use reports::report::{ExitCode, Report};
 
 use crate::cli::MergeArgs;
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::run::Done;
 use crate::task_report::load;
 use crate::task_vm_e2e::show;
-use crate::{environment, workspace};
+use crate::{environment, job_summary, workspace};
 
 pub(crate) fn run(args: &MergeArgs) -> Result<ExitCode, Error> {
     let parts: Vec<(PathBuf, Report)> =
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &MergeArgs) -> Result<ExitCode, Error> {
     keep_records(&parts, &folder)?;
     let done = Done { report: merged, records: Vec::<Record>::new(), folder };
     show(&done, args.json)?;
+    job_summary::append(&render::markdown(&done.report))?;
     Ok(done.report.exit_code())
 }
 

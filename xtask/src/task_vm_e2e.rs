@@ -93,17 +93,9 @@ const FILES: [(&str, &str); 5] = [
 
 /// The scenarios that any filter names, in run order; all of them without one.
 pub(crate) fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, Error> {
-    for filter in filters {
-        if catalogue::matching(filter).is_empty() {
-            let message = format!("no scenario matches `{filter}`; `vm-e2e --list` shows them");
-            return Err(Error::usage(message));
-        }
-    }
-    let wanted = |scenario: &&Scenario| {
-        filters.is_empty()
-            || filters.iter().any(|f| catalogue::matching(f).iter().any(|m| m.id == scenario.id))
-    };
-    Ok(catalogue::all().filter(wanted).collect())
+    catalogue::choose(filters).map_err(|filter| {
+        Error::usage(format!("no scenario matches `{filter}`; `vm-e2e --list` shows them"))
+    })
 }
 
 fn list(scenarios: &[&Scenario]) {

@@ -7,6 +7,7 @@ mod junit;
 mod ktap;
 mod markdown;
 mod palette;
+mod progress;
 mod terminal;
 pub(crate) mod words;
 
@@ -15,4 +16,5 @@ pub use ktap::ktap;
 pub(crate) use markdown::cell as escaped;
 pub use markdown::markdown;
 pub use palette::Palette;
+pub use progress::trouble;
 pub use terminal::terminal;

@@ -116,7 +116,8 @@ fn round_trip(context: &mut Context) -> Result<String, Stop> {
         &buffer,
         &(64 << 10),
     )?;
-    context.check_eq(FailureKind::State, "owner", &(seen.owner_uid, seen.owner_gid), &(0, 0))?;
+    let own = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    context.check_eq(FailureKind::State, "owner", &(seen.owner_uid, seen.owner_gid), &own)?;
     context.check_eq(FailureKind::State, "state", &seen.state(), &DevState::Dead)?;
     context.check_eq(FailureKind::State, "depth", &seen.queue_depth, &8)?;
     rig.control().set_params(id, &params)?;

@@ -1,8 +1,9 @@
 //! The `ublk` command as people and scripts use it: daemons, what their parents say, and numbers that are
-//! true while the device is busy.
+//! true while the device is busy. And `runner --here`, the suite as a command.
 
 mod daemon;
 mod failure;
+mod here;
 mod metrics;
 mod ran;
 mod tools;
@@ -11,4 +12,4 @@ use crate::Scenario;
 
 /// The group, in the order in which it is run.
 pub const SCENARIOS: &[&[Scenario]] =
-    &[daemon::SCENARIOS, failure::SCENARIOS, metrics::SCENARIOS, tools::SCENARIOS];
+    &[daemon::SCENARIOS, failure::SCENARIOS, metrics::SCENARIOS, tools::SCENARIOS, here::SCENARIOS];

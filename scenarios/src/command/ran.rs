@@ -37,11 +37,20 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(context: &mut Context, arguments: &[&str]) -> Result<Self, Stop> {
-        let line = format!("ublk {}", arguments.join(" "));
+        let mut command = Command::new(UBLK.as_str());
+        command.args(arguments);
+        Self::begin(context, command, format!("ublk {}", arguments.join(" ")))
+    }
+
+    /// Starts another program.
+    pub(super) fn start_command(context: &mut Context, command: Command) -> Result<Self, Stop> {
+        let line = format!("{command:?}");
+        Self::begin(context, command, line)
+    }
+
+    fn begin(context: &mut Context, mut command: Command, line: String) -> Result<Self, Stop> {
         context.step(&line);
-        let mut command = Command::new(UBLK);
-        command.args(arguments).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().during(format_args!("start {line}"))?;
         let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
         Ok(Self { child, stdout, stderr, begin: Instant::now(), line })

@@ -114,7 +114,7 @@ fn kill_under_load(context: &mut Context) -> Result<String, Stop> {
 fn delete_by_another(context: &mut Context) -> Result<String, Stop> {
     let mut server = small(context)?;
     let id = server.live.id.to_string();
-    probe::run(context, UBLK, &["del", &id])?;
+    probe::run(context, &UBLK, &["del", &id])?;
     let status = server.wait(context.command_timeout() * 2)?;
     context.check(
         FailureKind::State,

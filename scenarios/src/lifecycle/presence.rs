@@ -50,13 +50,13 @@ fn info_of_live(context: &mut Context) -> Result<String, Stop> {
     context.check_eq(FailureKind::State, "queue depth", &info.queue_depth, &16)?;
     let params = control.get_params(id)?;
     context.check_eq(FailureKind::State, "sectors", &params.basic.dev_sectors, &(8 << 11))?;
-    let listed = probe::run(context, UBLK, &["list", "--json"])?;
+    let listed = probe::run(context, &UBLK, &["list", "--json"])?;
     let mentions = [format!("ublkb{id}"), "counters".into(), "bytes_written".into()];
     for word in mentions {
         let found = listed.contains(&word);
         context.check(FailureKind::State, format_args!("ublk list --json has {word}"), found)?;
     }
-    let features = probe::run(context, UBLK, &["features", "--json"])?;
+    let features = probe::run(context, &UBLK, &["features", "--json"])?;
     let named = features.contains("USER_COPY") || features.contains("user_copy");
     context.check(FailureKind::State, "ublk features --json names flags", named)?;
     server.stop(context)?;

@@ -151,6 +151,6 @@ impl Ran {
 pub(super) fn ublk(context: &mut Context, arguments: &[&str]) -> Result<Ran, Stop> {
     context.step(format_args!("ublk {}", arguments.join(" ")));
     let begin = Instant::now();
-    let output = Command::new(UBLK).args(arguments).output().during("run ublk")?;
+    let output = Command::new(UBLK.as_str()).args(arguments).output().during("run ublk")?;
     Ok(Ran::of(&output, begin))
 }

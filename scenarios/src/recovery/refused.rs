@@ -243,7 +243,7 @@ fn block_round(context: &mut Context, path: &std::path::Path) -> Result<(), Stop
 }
 
 fn spawn(arguments: &[&str]) -> Result<Child, Stop> {
-    let mut command = Command::new(UBLK);
+    let mut command = Command::new(UBLK.as_str());
     command.arg("recover").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().during("start ublk recover")
 }

@@ -95,7 +95,7 @@ fn set_mode(path: &str, mode: u32) -> Result<(), Stop> {
 }
 
 pub(super) fn command_as(user: u32, arguments: &[&str]) -> Command {
-    let mut command = Command::new(UBLK);
+    let mut command = Command::new(UBLK.as_str());
     command.args(arguments).uid(user).gid(user).current_dir("/");
     command
 }

@@ -9,14 +9,13 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use reports::event::{Record, Seen};
-use reports::plan::Plan;
-
-use crate::error::Error;
+use crate::event::{Record, Seen};
+use crate::plan::Plan;
+use crate::store::WriteError;
 
 /// The records of a run. Shared by the threads that watch its machines.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub struct Recorder {
     began: Instant,
     inner: Mutex<Inner>,
 }
@@ -29,18 +28,20 @@ struct Inner {
 }
 
 impl Recorder {
-    /// Records of a run that begins now and whose files go into `folder`.
-    pub(crate) fn create(folder: &Path) -> Result<Self, Error> {
+    /// Begins `events.jsonl` in `folder`, which is there.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`].
+    pub fn create(folder: &Path) -> Result<Self, WriteError> {
         let path = folder.join("events.jsonl");
-        let file = File::create(&path).map_err(|error| {
-            Error::infrastructure(format!("cannot write {}: {error}", path.display()))
-        })?;
+        let file = File::create(&path).map_err(|source| WriteError::Io { path, source })?;
         let inner = Mutex::new(Inner { records: Vec::new(), file: Some(file) });
         Ok(Self { began: Instant::now(), inner })
     }
 
     /// Takes down the begin of the next boot of `kernel`, and gives the boot its number.
-    pub(crate) fn begin_boot(&self, kernel: u32, shard: u32, plan: &Plan) -> u32 {
+    #[must_use]
+    pub fn begin_boot(&self, kernel: u32, shard: u32, plan: &Plan) -> u32 {
         let mut inner = self.lock();
         let begun = |record: &&Record| {
             record.kernel == kernel && matches!(record.seen, Seen::BootStarted { .. })
@@ -53,19 +54,27 @@ impl Recorder {
     }
 
     /// Takes down what was seen of a boot.
-    pub(crate) fn record(&self, kernel: u32, boot: u32, seen: Seen) {
+    pub fn record(&self, kernel: u32, boot: u32, seen: Seen) {
         self.lock().add(self.began, kernel, boot, seen);
     }
 
+    /// Waits until what was recorded is on the disk: a machine that is about to go down still says where it was.
+    pub fn sync(&self) {
+        if let Some(file) = &self.lock().file {
+            let _ = file.sync_data();
+        }
+    }
+
     /// Calls `look` with the records of `kernel` so far.
-    pub(crate) fn of_kernel<T>(&self, kernel: u32, look: impl FnOnce(&[&Record]) -> T) -> T {
+    pub fn of_kernel<T>(&self, kernel: u32, look: impl FnOnce(&[&Record]) -> T) -> T {
         let inner = self.lock();
         let own: Vec<&Record> = inner.records.iter().filter(|r| r.kernel == kernel).collect();
         look(&own)
     }
 
     /// All records.
-    pub(crate) fn finish(self) -> Vec<Record> {
+    #[must_use]
+    pub fn finish(self) -> Vec<Record> {
         self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).records
     }
 
@@ -99,12 +108,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let recorder = Recorder::create(folder.path()).unwrap();
         let plan = Plan {
-            protocol_version: reports::plan::PROTOCOL_VERSION,
+            protocol_version: crate::plan::PROTOCOL_VERSION,
             nonce: "a".into(),
             seed: 1,
-            budgets: reports::budget::Budgets::scaled(1),
+            budgets: crate::budget::Budgets::scaled(1),
             scenarios: Vec::new(),
-            debug: reports::plan::DebugOptions::default(),
+            debug: crate::plan::DebugOptions::default(),
             model_input: None,
         };
         assert_eq!(recorder.begin_boot(0, 0, &plan), 0);
@@ -113,7 +122,7 @@ mod tests {
         recorder.record(0, 0, Seen::Line { text: "one".into() });
         assert_eq!(recorder.of_kernel(0, |own| own.len()), 3);
         let text = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
-        let on_disk = reports::parse_events(&text).unwrap();
+        let on_disk = crate::parse_events(&text).unwrap();
         assert_eq!(on_disk, recorder.finish());
     }
 }

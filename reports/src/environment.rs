@@ -1,11 +1,12 @@
-//! Facts about the host that go into each report.
+//! Facts about the machine that a report is made on, as it tells them itself.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use reports::report::HostFacts;
+use crate::report::HostFacts;
 
-/// The machine QEMU runs on.
-pub(crate) fn host() -> HostFacts {
+/// This machine.
+#[must_use]
+pub fn host() -> HostFacts {
     HostFacts {
         os: after(&read("/etc/os-release"), "PRETTY_NAME").unwrap_or_else(|| "unknown".into()),
         kernel_release: read("/proc/sys/kernel/osrelease").trim().to_owned(),
@@ -16,12 +17,14 @@ pub(crate) fn host() -> HostFacts {
 }
 
 /// CPUs this process may use.
-pub(crate) fn cpus() -> usize {
+#[must_use]
+pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Memory that is free or can be made free, in MiB; 0 where the host does not say.
-pub(crate) fn available_mib() -> u64 {
+#[must_use]
+pub fn available_mib() -> u64 {
     meminfo_kib("MemAvailable") >> 10
 }
 
@@ -39,13 +42,15 @@ fn after(text: &str, key: &str) -> Option<String> {
     Some(rest.trim_start_matches([':', '=', ' ', '\t']).trim_matches('"').to_owned())
 }
 
-/// Milliseconds since 1970.
-pub(crate) fn unix_ms() -> u64 {
+/// Milliseconds since 1970-01-01 UTC.
+#[must_use]
+pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Processes that wanted a CPU over the last minute; nothing where the host does not say.
-pub(crate) fn load() -> Option<f64> {
+#[must_use]
+pub fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }

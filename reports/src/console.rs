@@ -1,19 +1,21 @@
 //! What of a console goes into the record: the crash, or the last lines.
 
-use reports::event::HealthFinding;
+use crate::event::HealthFinding;
+use crate::splat;
 
 /// How much of the console's end is read to look for a crash.
-pub(crate) const TAIL_BYTES: u64 = 256 << 10;
+pub const TAIL_BYTES: u64 = 256 << 10;
 /// Lines kept where there is no crash.
 const LAST_LINES: usize = 30;
 
 /// The part worth keeping, and whether it is a crash.
-pub(crate) fn excerpt(text: &str) -> (String, bool) {
-    if !reports::splat::contains_crash(text) {
+#[must_use]
+pub fn excerpt(text: &str) -> (String, bool) {
+    if !splat::contains_crash(text) {
         let lines: Vec<&str> = text.lines().collect();
         return (lines[lines.len().saturating_sub(LAST_LINES)..].join("\n"), false);
     }
-    let findings: Vec<HealthFinding> = reports::splat::scan(text);
+    let findings: Vec<HealthFinding> = splat::scan(text);
     let parts: Vec<String> = findings.into_iter().map(|finding| finding.text).collect();
     (parts.join("\n...\n"), true)
 }
