@@ -21,6 +21,7 @@ mod prepare;
 mod progress;
 mod recorder;
 mod run;
+mod rust_target;
 mod section;
 mod selftest_guest;
 mod selftest_table;
