@@ -10,7 +10,7 @@ use vmimage::archive::{Archive, ArchiveSpec};
 use vmimage::cache::Cache;
 use vmimage::image::{self, Image, ImageSpec};
 use vmimage::initramfs::Content;
-use vmimage::kernel::{self, Kernel, KernelSpec, ResolvedKernel};
+use vmimage::kernel::{self, Kernel, KernelError, KernelSpec, ResolvedKernel};
 use vmimage::machine::{self, QemuProgram};
 use vmimage::modules::ModuleRequest;
 use vmimage::qemu_install;
@@ -194,7 +194,10 @@ impl Workshop {
             return Ok(resolved.clone());
         }
         let spec = self.spec(typed)?;
-        let resolved = kernel::resolve(&self.archive, &spec).map_err(Error::infrastructure)?;
+        let resolved = kernel::resolve(&self.archive, &spec).map_err(|error| match error {
+            KernelError::BuiltElsewhere { .. } => Error::usage(error),
+            _ => Error::infrastructure(error),
+        })?;
         self.resolved.insert(typed.to_owned(), resolved.clone());
         Ok(resolved)
     }
@@ -226,6 +229,9 @@ impl Workshop {
             config_sha256: kernel.config_sha256.clone(),
             image_sha256: Some(image.sha256.clone()),
             instruments: instruments_of(&resolved.spec),
+            arch: Some(self.arch())
+                .filter(|arch| *arch != Arch::default())
+                .map(|arch| arch.to_string()),
         };
         Ok(Ready { image, header })
     }

@@ -8,7 +8,7 @@ mod fetch;
 mod instrument;
 mod spec;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use built::{BuildError, DriverNotes, Recipe, missing_tools};
@@ -261,8 +261,15 @@ fn choose(all: &[Candidate], spec: &KernelSpec, arch: Arch) -> Result<ResolvedKe
             source: KernelSource::Packages(chosen.clone()),
         });
     }
-    let series = series_of(all, spec.page_kib());
-    let whole = series.into_iter().filter_map(|s| s.newest_whole).collect();
+    let whole_with = |page_kib| -> Vec<String> {
+        series_of(all, page_kib).into_iter().filter_map(|s| s.newest_whole).collect()
+    };
+    let mut whole = whole_with(spec.page_kib());
+    if whole.is_empty() {
+        // None has pages of that size: the others say which sizes there are.
+        let sizes: BTreeSet<u32> = all.iter().map(|candidate| candidate.page_kib).collect();
+        whole = sizes.into_iter().flat_map(whole_with).collect();
+    }
     let spec = spec.to_string();
     Err(match best(false) {
         Some(broken) => KernelError::NotWhole {
@@ -307,6 +314,21 @@ mod tests {
         assert!(gone.contains("6.12.5-a, 7.3.4-a"), "{gone}");
         let unknown = choose("9.9").unwrap_err().to_string();
         assert!(unknown.contains("no kernel 9.9") && unknown.contains("7.3.4-a"), "{unknown}");
+    }
+
+    #[test]
+    fn where_none_has_such_pages_all_are_listed() {
+        let large = Candidate { page_kib: 16, ..candidate("7.3.4-16k", "7.3.4-1", "sid", &[]) };
+        let all = [all(), vec![large]].concat();
+        let choose = |spec| choose(&all, &KernelSpec::parse(spec).unwrap(), Arch::Aarch64);
+        assert_eq!(choose("7.3+16k").unwrap().release, "7.3.4-16k");
+        let error = choose("6.12+16k").unwrap_err().to_string();
+        assert!(
+            error.ends_with("no kernel 6.12+16k for aarch64: whole ones are 7.3.4-16k"),
+            "{error}"
+        );
+        let error = choose("7.3+64k").unwrap_err().to_string();
+        assert!(error.ends_with("are 6.12.5-a, 7.3.4-a, 7.3.4-16k"), "{error}");
     }
 
     #[test]

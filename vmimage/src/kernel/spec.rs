@@ -51,6 +51,11 @@ pub enum SpecError {
         "`{0}` cannot be built: name a series (7.3+kasan), whose sources the archive has in one version"
     )]
     ExactBuilt(String),
+    /// A size of pages that no kernel has, or one with something beside it.
+    #[error(
+        "`{0}` names no pages: the size is 4k, 16k or 64k, and nothing stands beside it (7.3+16k)"
+    )]
+    Pages(String),
     /// Instruments that do not exist.
     #[error(transparent)]
     Instrument(#[from] InstrumentError),
@@ -62,6 +67,12 @@ const PAGE_KIB_DEFAULT: u32 = 4;
 /// Words for sizes of pages.
 const PAGES: [(&str, u32); 3] = [("4k", PAGE_KIB_DEFAULT), ("16k", 16), ("64k", 64)];
 
+/// Whether somebody meant a size of pages: `8k`.
+fn is_size(word: &str) -> bool {
+    let digits = word.strip_suffix('k').unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl KernelSpec {
     /// Reads `6.12`, `6.18.5`, `newest`, `7.3+16k` or `7.3+kasan,lockdep`.
     pub fn parse(text: &str) -> Result<KernelSpec, SpecError> {
@@ -69,6 +80,9 @@ impl KernelSpec {
             if let Some((_, page_kib)) = PAGES.iter().find(|(word, _)| *word == with) {
                 let of = Box::new(KernelSpec::parse(base)?);
                 return Ok(KernelSpec::Paged { of, page_kib: *page_kib });
+            }
+            if with.split([',', '+']).any(is_size) {
+                return Err(SpecError::Pages(text.to_owned()));
             }
             let series = match KernelSpec::parse(base)? {
                 KernelSpec::Series(major, minor) => Some((major, minor)),
@@ -157,6 +171,8 @@ mod tests {
         for wrong in ["7.3+8k", "7.3+16k+kasan", "7.3+16k,kasan", "+16k", "x+16k"] {
             assert!(KernelSpec::parse(wrong).is_err(), "{wrong}");
         }
+        let error = KernelSpec::parse("7.3+16k,kasan").unwrap_err().to_string();
+        assert!(error.contains("nothing stands beside it"), "{error}");
     }
 
     #[test]
