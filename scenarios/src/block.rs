@@ -14,6 +14,12 @@ use crate::signature::SECTOR_BYTES;
 /// Alignment that satisfies every logical block up to a page.
 const ALIGN_BYTES: usize = 4096;
 
+/// The size of a page of this machine, which is 4096 bytes on x86 and may be more elsewhere.
+#[must_use]
+pub(crate) fn page_bytes() -> usize {
+    ublk::sys::page_size_bytes()
+}
+
 /// A buffer that may be given to `O_DIRECT`.
 #[derive(Debug)]
 pub struct AlignedBuffer {

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use vmimage::arch::Arch;
 use vmimage::archive::{Archive, ArchiveSpec};
 use vmimage::cache::Cache;
 use vmimage::progress::Recorded;
@@ -15,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let root: PathBuf = args.next().ok_or("usage: kublk CACHE_DIR [SERIES]")?.into();
     let cache = Cache::open(root, Arc::new(Recorded::default()))?;
-    let archive = Archive::open(&cache, ArchiveSpec::from_env());
+    let archive = Archive::open(&cache, ArchiveSpec::from_env(), Arch::X86_64);
     let found = selftests::kublk(&archive, args.next().as_deref())?;
     println!("kublk of {}: {}", found.series, found.kublk.display());
     println!("metadata_size: {}", found.metadata_size.display());

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use vmimage::arch::Arch;
 use vmimage::archive::{Archive, ArchiveSpec};
 use vmimage::cache::Cache;
 use vmimage::image::{self, ImageSpec};
@@ -48,14 +49,14 @@ fn main() {
 fn run(root: PathBuf, kernels: &[String]) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let cache = Cache::open(root, Arc::new(Print))?;
-    let archive = Archive::open(&cache, ArchiveSpec::from_env());
+    let archive = Archive::open(&cache, ArchiveSpec::from_env(), Arch::X86_64);
     println!("families: {}", archive.families()?.join(" "));
     for series in kernel::list_series(&archive)? {
         let newest = series.newest_whole.unwrap_or_else(|| "no longer whole".into());
         println!("series {:<5} {newest} ({} broken)", series.name, series.broken.len());
     }
     println!("lists and series: {:.1} s", start.elapsed().as_secs_f32());
-    let qemu = qemu_install::provide(&archive, None)?;
+    let qemu = qemu_install::provide(&archive, Arch::X86_64, None)?;
     println!("QEMU {} ({}), sha256 {}", qemu.version, qemu.origin, qemu.sha256);
     println!("  {} {:?} {:?}", qemu.program.display(), qemu.prefix_args, qemu.firmware_args);
     let words = |text: &str| text.split(' ').map(str::to_owned).collect();

@@ -8,19 +8,23 @@ use std::path::{Component, Path, PathBuf};
 
 use goblin::elf::Elf;
 
+use crate::arch::Arch;
 use crate::fsio::{self, IoError};
 
 /// Where the loader of a Debian-like system looks without being told, relative to the root.
-const DEFAULT_DIRS: [&str; 8] = [
-    "lib/x86_64-linux-gnu",
-    "usr/lib/x86_64-linux-gnu",
-    "lib64",
-    "usr/lib64",
-    "lib",
-    "usr/lib",
-    "usr/local/lib/x86_64-linux-gnu",
-    "usr/local/lib",
-];
+fn default_dirs(arch: Arch) -> [PathBuf; 8] {
+    let own = |dir: &str| Path::new(dir).join(arch.facts().multiarch);
+    [
+        own("lib"),
+        own("usr/lib"),
+        "lib64".into(),
+        "usr/lib64".into(),
+        "lib".into(),
+        "usr/lib".into(),
+        own("usr/local/lib"),
+        "usr/local/lib".into(),
+    ]
+}
 
 /// Top directories that are links into `/usr` on a merged system.
 const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
@@ -42,11 +46,13 @@ pub enum ElfError {
         /// The root that was searched.
         root: PathBuf,
     },
-    /// A file is no ELF file of this architecture.
-    #[error("{} is no x86-64 Linux program: {reason}", path.display())]
+    /// A file is no ELF file of the architecture.
+    #[error("{} is no Linux program for {arch}: {reason}", path.display())]
     NotElf {
         /// The file.
         path: PathBuf,
+        /// What it should be for.
+        arch: Arch,
         /// What is wrong with it.
         reason: String,
     },
@@ -59,6 +65,7 @@ pub enum ElfError {
 #[derive(Debug, Clone)]
 pub struct LibrarySearch {
     root: PathBuf,
+    arch: Arch,
 }
 
 /// The libraries that a set of programs needs.
@@ -73,13 +80,13 @@ pub struct LibraryClosure {
 
 impl LibrarySearch {
     /// A sysroot below `root`; absolute links in it are taken as relative to it.
-    pub fn sysroot(root: &Path) -> LibrarySearch {
-        LibrarySearch { root: root.to_owned() }
+    pub fn sysroot(root: &Path, arch: Arch) -> LibrarySearch {
+        LibrarySearch { root: root.to_owned(), arch }
     }
 
-    /// The machine itself.
-    pub fn host() -> LibrarySearch {
-        LibrarySearch { root: PathBuf::from("/") }
+    /// The machine itself, for programs of `arch`: of another one than the machine's it has static ones at best.
+    pub fn host(arch: Arch) -> LibrarySearch {
+        LibrarySearch { root: PathBuf::from("/"), arch }
     }
 
     /// The regular file that `path`, relative to the root, leads to inside the root. `/lib64` and the
@@ -126,7 +133,7 @@ impl LibrarySearch {
 
     /// A library by name, in the default directories.
     pub fn find(&self, library: &str) -> Option<PathBuf> {
-        DEFAULT_DIRS.iter().find_map(|dir| self.resolve(&Path::new(dir).join(library)))
+        default_dirs(self.arch).iter().find_map(|dir| self.resolve(&dir.join(library)))
     }
 
     /// Everything that `programs` (paths on the host) need to start.
@@ -135,9 +142,10 @@ impl LibrarySearch {
         let mut todo = programs.to_vec();
         while let Some(file) = todo.pop() {
             let bytes = fsio::read(&file)?;
-            let not_elf = |reason: String| ElfError::NotElf { path: file.clone(), reason };
+            let not_elf =
+                |reason: String| ElfError::NotElf { path: file.clone(), arch: self.arch, reason };
             let elf = Elf::parse(&bytes).map_err(|e| not_elf(e.to_string()))?;
-            if elf.header.e_machine != goblin::elf::header::EM_X86_64 {
+            if elf.header.e_machine != self.arch.facts().elf_machine {
                 return Err(not_elf("it is for another architecture".into()));
             }
             let not_found = |library: &str| ElfError::NotFound {
@@ -205,7 +213,7 @@ mod tests {
     #[test]
     fn libraries_of_ls_are_what_its_loader_would_load() {
         let ls = PathBuf::from("/bin/ls").canonicalize().unwrap();
-        let closure = LibrarySearch::host().closure(&[ls]).unwrap();
+        let closure = LibrarySearch::host(Arch::HOST).closure(&[ls]).unwrap();
         let (name, loader) = closure.loader.unwrap();
         assert_eq!(name, "/lib64/ld-linux-x86-64.so.2");
         // The loader itself is the oracle.
@@ -230,7 +238,10 @@ mod tests {
         fs::create_dir_all(empty.path().join("usr/bin")).unwrap();
         let ls = empty.path().join("usr/bin/ls");
         fs::copy("/bin/ls", &ls).unwrap();
-        let error = LibrarySearch::sysroot(empty.path()).closure(&[ls]).unwrap_err().to_string();
+        let error = LibrarySearch::sysroot(empty.path(), Arch::HOST)
+            .closure(&[ls])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("usr/bin/ls needs the library"), "{error}");
         assert!(error.contains(&empty.path().display().to_string()), "{error}");
     }
@@ -246,7 +257,7 @@ mod tests {
         symlink("../../../../../../../lib/x.so.1", at("usr/lib/up.so")).unwrap();
         symlink("loop.so", at("usr/lib/loop.so")).unwrap();
         symlink("/bin/ls", at("usr/lib/escape.so")).unwrap();
-        let search = LibrarySearch::sysroot(root.path());
+        let search = LibrarySearch::sysroot(root.path(), Arch::X86_64);
         let real = Some(at("usr/lib/real/x.so.1.2"));
         assert_eq!(search.find("x.so.1"), real);
         assert_eq!(search.resolve(Path::new("/lib/x.so.1")), real);
@@ -263,7 +274,7 @@ mod tests {
         fs::create_dir_all(at("usr/lib64")).unwrap();
         fs::write(at("usr/lib/x86_64-linux-gnu/ld.so"), "x").unwrap();
         symlink("/lib/x86_64-linux-gnu/ld.so", at("usr/lib64/ld.so")).unwrap();
-        let search = LibrarySearch::sysroot(root.path());
+        let search = LibrarySearch::sysroot(root.path(), Arch::X86_64);
         let real = Some(at("usr/lib/x86_64-linux-gnu/ld.so"));
         assert_eq!(search.resolve(Path::new("/lib64/ld.so")), real);
         // A half-merged one, where some packages still ship files outside of /usr.
@@ -279,7 +290,7 @@ mod tests {
     fn a_script_is_no_program() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "#!/bin/sh\n").unwrap();
-        let error = LibrarySearch::host().closure(&[file.path().to_owned()]).unwrap_err();
+        let error = LibrarySearch::host(Arch::HOST).closure(&[file.path().to_owned()]).unwrap_err();
         assert!(matches!(error, ElfError::NotElf { .. }), "{error}");
     }
 }

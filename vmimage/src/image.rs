@@ -106,7 +106,7 @@ pub struct ImageSpec<'a> {
 /// An image on disk, ready to boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// The bzImage.
+    /// The kernel image.
     pub vmlinuz: PathBuf,
     /// The initramfs.
     pub initramfs: PathBuf,

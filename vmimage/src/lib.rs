@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arch;
 pub mod archive;
 pub mod cache;
 pub mod command;

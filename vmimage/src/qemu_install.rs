@@ -6,30 +6,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::arch::{Arch, Facts};
 use crate::archive::{Archive, ArchiveError, Record, lock_entries, version};
 use crate::cache::{CacheError, Entry, Key};
 use crate::elf::{ElfError, LibrarySearch};
 use crate::fsio::{self, At, IoError};
 use crate::machine::{MIN_QEMU, ProgramError, QemuProgram};
 use crate::sysroot::{self, Sysroot};
-
-/// The emulator's name on `PATH` and in its package.
-const EMULATOR: &str = "qemu-system-x86_64";
-
-/// The package that holds it.
-const PACKAGE: &str = "qemu-system-x86";
-
-/// Packages whose files are used; the libraries come on top.
-const USED_PACKAGES: [&str; 5] =
-    [PACKAGE, "qemu-system-common", "qemu-system-data", "seabios", "ipxe-qemu"];
-
-/// Firmware directories in the packages, in the order QEMU is to search them, and their names in a
-/// cache entry.
-const FIRMWARE: [(&str, &str); 3] = [
-    ("usr/share/qemu", "firmware/qemu"),
-    ("usr/share/seabios", "firmware/seabios"),
-    ("usr/lib/ipxe/qemu", "firmware/ipxe"),
-];
 
 /// Raise when the layout of a cached QEMU changes.
 const LAYOUT: &str = "qemu layout 1";
@@ -47,8 +30,12 @@ pub enum QemuInstallError {
         found: String,
     },
     /// The package does not hold what it should.
-    #[error("the package {PACKAGE} {version} holds no {EMULATOR}: name a QEMU with --qemu")]
+    #[error("the package {package} {version} holds no {emulator}: name a QEMU with --qemu")]
     Layout {
+        /// The package.
+        package: &'static str,
+        /// The program that it should hold.
+        emulator: &'static str,
         /// The package's version.
         version: String,
     },
@@ -69,16 +56,23 @@ pub enum QemuInstallError {
     Io(#[from] IoError),
 }
 
-/// A QEMU that is new enough: the one named, else the one on `PATH`, else one from the archive.
+/// A QEMU for guests of `arch` that is new enough: the one named, else the one on `PATH`, else one from the archive,
+/// which has to be this machine's, whatever the guest's is.
 ///
-/// One that is named and too old is an error; one on `PATH` that is too old is passed over.
-pub fn provide(archive: &Archive, named: Option<&Path>) -> Result<QemuProgram, QemuInstallError> {
+/// One that is named and too old, or for other guests, is an error; one on `PATH` that is too old is passed over.
+pub fn provide(
+    archive: &Archive,
+    arch: Arch,
+    named: Option<&Path>,
+) -> Result<QemuProgram, QemuInstallError> {
+    let facts = arch.facts();
     if let Some(path) = named {
         let program = inspect(path, "--qemu")?;
         program.require_minimum()?;
+        program.require_machine(arch)?;
         return Ok(program);
     }
-    if let Some(path) = on_path() {
+    if let Some(path) = on_path(facts.emulator) {
         let usable = inspect(&path, "PATH").and_then(|p| p.require_minimum().map(|()| p));
         match usable {
             Ok(program) => return Ok(program),
@@ -88,16 +82,16 @@ pub fn provide(archive: &Archive, named: Option<&Path>) -> Result<QemuProgram, Q
             }
         }
     }
-    from_archive(archive)
+    from_archive(archive, facts)
 }
 
 fn inspect(path: &Path, origin: &str) -> Result<QemuProgram, ProgramError> {
     QemuProgram::inspect(path.to_owned(), Vec::new(), Vec::new(), path, origin.to_owned())
 }
 
-fn on_path() -> Option<PathBuf> {
+fn on_path(emulator: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(EMULATOR)).find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(emulator)).find(|file| file.is_file())
 }
 
 /// Which package of the archive to take.
@@ -127,71 +121,99 @@ fn choose(offers: &[(String, String, String)]) -> Option<Choice> {
     Some(Choice { family: family.clone(), version: version.clone(), target_release })
 }
 
-fn from_archive(archive: &Archive) -> Result<QemuProgram, QemuInstallError> {
-    let offers = archive.madison(PACKAGE)?;
+fn from_archive(archive: &Archive, facts: &'static Facts) -> Result<QemuProgram, QemuInstallError> {
+    let offers = archive.madison(facts.qemu_package)?;
     let Some(choice) = choose(&offers) else {
         let mut found: Vec<&str> = offers.iter().map(|(version, _, _)| version.as_str()).collect();
         found.dedup();
         let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
         return Err(QemuInstallError::NoneNewEnough { found });
     };
-    let all = archive.closure(&choice.family, &[PACKAGE], choice.target_release.as_deref())?;
+    let all =
+        archive.closure(&choice.family, &[facts.qemu_package], choice.target_release.as_deref())?;
     let mut key = Key::new([LAYOUT]);
     all.iter().for_each(|r| key.push(format!("{} {} {}", r.name, r.version, r.sha256)));
-    let critical = ["bin/qemu-system-x86_64", "lib/loader"];
-    let entry = archive
-        .cache()
-        .get_or_build("qemu", &key, &critical, |tmp| build(archive, &choice, &all, tmp))?;
-    program_of(&entry, &choice)
+    let emulator = format!("bin/{}", facts.emulator);
+    let critical = [emulator.as_str(), "lib/loader"];
+    let entry = archive.cache().get_or_build("qemu", &key, &critical, |tmp| {
+        Build { archive, facts, choice: &choice }.run(&all, tmp)
+    })?;
+    program_of(&entry, facts, &choice)
 }
 
-fn build(
-    archive: &Archive,
-    choice: &Choice,
-    all: &[Record],
-    tmp: &Path,
-) -> Result<(), QemuInstallError> {
-    let work = tmp.join("work");
-    let emulator = |root: &Path| {
-        let found = LibrarySearch::sysroot(root).resolve(&Path::new("usr/bin").join(EMULATOR));
-        found.ok_or_else(|| QemuInstallError::Layout { version: choice.version.clone() })
-    };
-    let programs = |root: &Path| Ok(vec![emulator(root)?]);
-    let asked = &USED_PACKAGES;
-    let sysroot =
-        sysroot::unpack::<QemuInstallError>(archive, &choice.family, all, asked, &work, programs)?;
-    fsio::copy(&emulator(&sysroot.root)?, &tmp.join("bin").join(EMULATOR))?;
-    copy_libraries(&sysroot, choice, &tmp.join("lib"))?;
-    for (from, to) in FIRMWARE {
-        copy_firmware(&sysroot.root, from, &tmp.join(to))?;
-    }
-    let lock_path = tmp.join("lock.json");
-    let lock = serde_json::to_vec_pretty(&lock_entries(&choice.family, &sysroot.used));
-    fsio::write(&lock_path, &lock.map_err(std::io::Error::from).at("write", &lock_path)?)?;
-    fsio::remove_tree(&work)?;
-    Ok(())
+struct Build<'a> {
+    archive: &'a Archive,
+    facts: &'static Facts,
+    choice: &'a Choice,
 }
 
-fn copy_libraries(sysroot: &Sysroot, choice: &Choice, to: &Path) -> Result<(), QemuInstallError> {
-    let Some((_, loader)) = &sysroot.closure.loader else {
-        return Err(QemuInstallError::Layout { version: choice.version.clone() });
-    };
-    fsio::copy(loader, &to.join("loader"))?;
-    for (name, path) in &sysroot.closure.libraries {
-        fsio::copy(path, &to.join(name))?;
+impl Build<'_> {
+    fn run(&self, all: &[Record], tmp: &Path) -> Result<(), QemuInstallError> {
+        let work = tmp.join("work");
+        let programs = |root: &Path| Ok(vec![self.emulator(root)?]);
+        let asked = [&[self.facts.qemu_package], self.facts.qemu_data_packages].concat();
+        let family = &self.choice.family;
+        let sysroot = sysroot::unpack::<QemuInstallError>(
+            self.archive,
+            family,
+            all,
+            &asked,
+            &work,
+            programs,
+        )?;
+        let emulator = self.emulator(&sysroot.root)?;
+        fsio::copy(&emulator, &tmp.join("bin").join(self.facts.emulator))?;
+        self.copy_libraries(&sysroot, &tmp.join("lib"))?;
+        for (from, to) in self.facts.firmware {
+            copy_firmware(&self.search(&sysroot.root), &sysroot.root, from, &tmp.join(to))?;
+        }
+        let lock_path = tmp.join("lock.json");
+        let lock = serde_json::to_vec_pretty(&lock_entries(family, &sysroot.used));
+        fsio::write(&lock_path, &lock.map_err(std::io::Error::from).at("write", &lock_path)?)?;
+        fsio::remove_tree(&work)?;
+        Ok(())
     }
-    // No header names it: glibc opens it when a thread ends.
-    if let Some(path) = LibrarySearch::sysroot(&sysroot.root).find("libgcc_s.so.1") {
-        fsio::copy(&path, &to.join("libgcc_s.so.1"))?;
+
+    fn search(&self, root: &Path) -> LibrarySearch {
+        LibrarySearch::sysroot(root, self.archive.arch())
     }
-    Ok(())
+
+    fn emulator(&self, root: &Path) -> Result<PathBuf, QemuInstallError> {
+        let found = self.search(root).resolve(&Path::new("usr/bin").join(self.facts.emulator));
+        found.ok_or_else(|| self.layout())
+    }
+
+    fn layout(&self) -> QemuInstallError {
+        QemuInstallError::Layout {
+            package: self.facts.qemu_package,
+            emulator: self.facts.emulator,
+            version: self.choice.version.clone(),
+        }
+    }
+
+    fn copy_libraries(&self, sysroot: &Sysroot, to: &Path) -> Result<(), QemuInstallError> {
+        let Some((_, loader)) = &sysroot.closure.loader else { return Err(self.layout()) };
+        fsio::copy(loader, &to.join("loader"))?;
+        for (name, path) in &sysroot.closure.libraries {
+            fsio::copy(path, &to.join(name))?;
+        }
+        // No header names it: glibc opens it when a thread ends.
+        if let Some(path) = self.search(&sysroot.root).find("libgcc_s.so.1") {
+            fsio::copy(&path, &to.join("libgcc_s.so.1"))?;
+        }
+        Ok(())
+    }
 }
 
 /// Copies what an x86 machine may load: option ROMs and BIOS images, not the firmware of other
 /// architectures nor keyboard maps. Links are replaced by what they lead to.
-fn copy_firmware(root: &Path, from: &str, to: &Path) -> Result<(), QemuInstallError> {
+fn copy_firmware(
+    search: &LibrarySearch,
+    root: &Path,
+    from: &str,
+    to: &Path,
+) -> Result<(), QemuInstallError> {
     let dir = root.join(from);
-    let search = LibrarySearch::sysroot(root);
     fsio::create_dir_all(to)?;
     let Ok(entries) = fs::read_dir(&dir) else { return Ok(()) };
     for name in entries.flatten().map(|e| e.file_name()) {
@@ -204,8 +226,12 @@ fn copy_firmware(root: &Path, from: &str, to: &Path) -> Result<(), QemuInstallEr
     Ok(())
 }
 
-fn program_of(entry: &Entry, choice: &Choice) -> Result<QemuProgram, QemuInstallError> {
-    let emulator = entry.path("bin").join(EMULATOR);
+fn program_of(
+    entry: &Entry,
+    facts: &Facts,
+    choice: &Choice,
+) -> Result<QemuProgram, QemuInstallError> {
+    let emulator = entry.path("bin").join(facts.emulator);
     let prefix_args: Vec<OsString> = vec![
         // The machine's own library cache must not lend it a library of another release.
         "--inhibit-cache".into(),
@@ -214,8 +240,8 @@ fn program_of(entry: &Entry, choice: &Choice) -> Result<QemuProgram, QemuInstall
         emulator.clone().into(),
     ];
     let firmware_args =
-        FIRMWARE.iter().flat_map(|(_, to)| ["-L".into(), entry.path(to).into()]).collect();
-    let origin = format!("{PACKAGE} {} from {}", choice.version, choice.family);
+        facts.firmware.iter().flat_map(|(_, to)| ["-L".into(), entry.path(to).into()]).collect();
+    let origin = format!("{} {} from {}", facts.qemu_package, choice.version, choice.family);
     let loader = entry.path("lib/loader");
     let program = QemuProgram::inspect(loader, prefix_args, firmware_args, &emulator, origin)?;
     program.require_minimum()?;
@@ -261,8 +287,9 @@ mod tests {
         fs::write(at("usr/share/seabios/bios.bin"), "bios").unwrap();
         fs::write(at("usr/share/qemu/slof.img"), "ppc").unwrap();
         std::os::unix::fs::symlink("../seabios/bios.bin", at("usr/share/qemu/bios.bin")).unwrap();
-        copy_firmware(root.path(), "usr/share/qemu", to.path()).unwrap();
-        copy_firmware(root.path(), "usr/share/absent", to.path()).unwrap();
+        let search = LibrarySearch::sysroot(root.path(), Arch::HOST);
+        copy_firmware(&search, root.path(), "usr/share/qemu", to.path()).unwrap();
+        copy_firmware(&search, root.path(), "usr/share/absent", to.path()).unwrap();
         let names: Vec<_> =
             fs::read_dir(to.path()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(names, ["bios.bin"]);

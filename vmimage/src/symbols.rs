@@ -6,6 +6,7 @@ use std::path::Path;
 use goblin::elf::Elf;
 use goblin::elf::program_header::PT_LOAD;
 
+use crate::arch::Arch;
 use crate::elf::ElfError;
 use crate::fsio;
 
@@ -16,8 +17,11 @@ use crate::fsio;
 /// [`ElfError`] where the file cannot be read or is no program.
 pub fn function_offsets(path: &Path, names: &[&str]) -> Result<Vec<u64>, ElfError> {
     let bytes = fsio::read(path)?;
-    let elf = Elf::parse(&bytes)
-        .map_err(|error| ElfError::NotElf { path: path.to_owned(), reason: error.to_string() })?;
+    let elf = Elf::parse(&bytes).map_err(|error| ElfError::NotElf {
+        path: path.to_owned(),
+        arch: Arch::HOST,
+        reason: error.to_string(),
+    })?;
     let in_file = |address: u64| {
         elf.program_headers.iter().find_map(|segment| {
             let inside = segment.p_type == PT_LOAD

@@ -30,7 +30,7 @@ pub(crate) fn unpack<E: From<ElfError> + From<ArchiveError>>(
     let (mut used, rest): (Vec<Record>, Vec<Record>) =
         all.iter().cloned().partition(|r| asked.contains(&r.name.as_str()) || is_library(&r.name));
     let root = archive.unpack(family, &used, work)?;
-    let search = LibrarySearch::sysroot(&root);
+    let search = LibrarySearch::sysroot(&root, archive.arch());
     let closure = match search.closure(&programs(&root)?) {
         Err(ElfError::NotFound { .. }) if !rest.is_empty() => {
             archive.unpack(family, &rest, work)?;

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
 use crate::archive::{Archive, ArchiveError, LockEntry, Record, lock_entries};
 use crate::cache::{CacheError, Entry, Key};
 use crate::elf::{ElfError, LibraryClosure, LibrarySearch};
@@ -13,9 +14,6 @@ use crate::sysroot;
 
 /// Raise when the layout of a cached userland changes.
 const LAYOUT: &str = "userland layout 1";
-
-/// Where all libraries go in the guest: the first place its loader looks.
-const LIBRARY_DIR: &str = "usr/lib/x86_64-linux-gnu";
 
 /// Libraries that no header names: glibc opens this one when a thread is cancelled or exits.
 const OPENED_AT_RUN_TIME: [&str; 1] = ["libgcc_s.so.1"];
@@ -120,9 +118,10 @@ impl Userland {
 
     /// A program that the user brought, with the libraries of this machine. It gets a directory and a
     /// loader of its own in the guest, because its libc is not the one of the other programs.
-    pub fn from_host(program: &Path, name: &str) -> Result<Userland, UserlandError> {
+    pub fn from_host(program: &Path, name: &str, arch: Arch) -> Result<Userland, UserlandError> {
         let program = program.canonicalize().at("find", program)?;
-        let closure = LibrarySearch::host().closure(std::slice::from_ref(&program))?;
+        let search = LibrarySearch::host(arch);
+        let closure = search.closure(std::slice::from_ref(&program))?;
         let lock = vec![LockEntry {
             name: program.display().to_string(),
             version: String::new(),
@@ -155,7 +154,7 @@ impl Userland {
         ];
         let mut libraries = closure.libraries;
         for name in OPENED_AT_RUN_TIME {
-            if let Some(path) = LibrarySearch::host().find(name) {
+            if let Some(path) = search.find(name) {
                 libraries.insert(name.to_owned(), path);
             }
         }
@@ -228,7 +227,7 @@ impl Build<'_> {
     }
 
     fn programs(&self, root: &Path) -> Result<Vec<Found>, UserlandError> {
-        let search = LibrarySearch::sysroot(root);
+        let search = LibrarySearch::sysroot(root, self.archive.arch());
         self.request.programs.iter().map(|name| self.find(&search, root, name)).collect()
     }
 
@@ -248,11 +247,13 @@ impl Build<'_> {
                     .at("create the link", &link)?;
             }
         }
-        let search = LibrarySearch::sysroot(root);
+        let search = LibrarySearch::sysroot(root, self.archive.arch());
         let opened =
             OPENED_AT_RUN_TIME.iter().filter_map(|n| Some(((*n).to_owned(), search.find(n)?)));
+        // The first place the guest's loader looks.
+        let library_dir = to.join(self.archive.arch().facts().library_dir());
         for (name, path) in closure.libraries.clone().into_iter().chain(opened) {
-            fsio::copy(&path, &to.join(LIBRARY_DIR).join(name))?;
+            fsio::copy(&path, &library_dir.join(name))?;
         }
         if let Some((name, path)) = &closure.loader {
             // `/lib64` of the guest is a link to `usr/lib64`.
@@ -305,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_program_of_this_machine_comes_with_its_own_loader_and_libraries() {
-        let userland = Userland::from_host(Path::new("/bin/ls"), "fio").unwrap();
+        let userland = Userland::from_host(Path::new("/bin/ls"), "fio", Arch::HOST).unwrap();
         let guest: Vec<&str> = userland.files.iter().map(|f| f.guest.as_str()).collect();
         for path in
             ["/opt/fio/bin/fio", "/opt/fio/loader", "/opt/fio/lib/libc.so.6", "/usr/bin/fio"]
@@ -318,7 +319,8 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let error = Userland::from_host(Path::new("/nonexistent/fio"), "fio").unwrap_err();
+        let error =
+            Userland::from_host(Path::new("/nonexistent/fio"), "fio", Arch::HOST).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/fio"), "{error}");
     }
 }

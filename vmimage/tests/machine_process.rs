@@ -17,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vmimage::arch::Arch;
 use vmimage::machine::{
     Accelerator, Clock, MIN_QEMU, MachineSpec, QemuProgram, Vm, VmEnd, VmError, dies_with_owner,
     kill_all, live_pids,
@@ -46,6 +47,7 @@ fn spec(dir: &Path, behaviour: &str) -> MachineSpec {
         fs::write(dir.join(file), "").unwrap();
     }
     MachineSpec {
+        arch: Arch::X86_64,
         kernel: dir.join("kernel"),
         initramfs: dir.join("initramfs"),
         cmdline: behaviour.into(),

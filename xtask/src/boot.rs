@@ -63,9 +63,13 @@ pub(crate) fn machine_spec(
     console_limit_bytes: u64,
     cmdline: &str,
 ) -> MachineSpec {
-    // A busy host can hold QEMU's timer back so long that the kernel thinks it is broken, and panics.
-    let cmdline = format!("console=ttyS0 panic=-1 oops=panic loglevel=7 no_timer_check {cmdline}");
+    let arch = emulator.arch.facts();
+    let cmdline = format!(
+        "console={} panic=-1 oops=panic loglevel=7 {}{cmdline}",
+        arch.console, arch.cmdline
+    );
     MachineSpec {
+        arch: emulator.arch,
         kernel: ready.image.vmlinuz.clone(),
         initramfs: ready.image.initramfs.clone(),
         cmdline,

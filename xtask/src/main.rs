@@ -19,6 +19,7 @@ mod perf;
 mod prepare;
 mod progress;
 mod run;
+mod rust_target;
 mod section;
 mod selftest_guest;
 mod selftest_table;

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use reports::report::{Accelerator, KernelHeader, LockEntry, QemuFacts};
+use vmimage::arch::Arch;
 use vmimage::archive::{Archive, ArchiveSpec};
 use vmimage::cache::Cache;
 use vmimage::image::{self, Image, ImageSpec};
 use vmimage::initramfs::Content;
-use vmimage::kernel::{self, Kernel, KernelSpec, ResolvedKernel};
+use vmimage::kernel::{self, Kernel, KernelError, KernelSpec, ResolvedKernel};
 use vmimage::machine::{self, QemuProgram};
 use vmimage::modules::ModuleRequest;
 use vmimage::qemu_install;
@@ -28,6 +29,7 @@ const MODULES_ON_DEMAND: &[&str] = &["null_blk", "ext4", "loop", "btrfs", "crc32
 
 /// The tools of this run.
 pub(crate) struct Workshop {
+    /// The guests' packages.
     archive: Archive,
     sources: SourceArgs,
     resolved: BTreeMap<String, ResolvedKernel>,
@@ -58,6 +60,8 @@ pub(crate) struct Outfit {
 /// QEMU and what drives it.
 #[derive(Clone, Debug)]
 pub(crate) struct Emulator {
+    /// Of the guests.
+    pub(crate) arch: Arch,
     pub(crate) program: QemuProgram,
     pub(crate) accelerator: machine::Accelerator,
     pub(crate) reason: String,
@@ -71,7 +75,11 @@ pub(crate) struct Ready {
 }
 
 impl Workshop {
-    pub(crate) fn open(sources: &SourceArgs, progress: &Arc<Terminal>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        sources: &SourceArgs,
+        arch: Arch,
+        progress: &Arc<Terminal>,
+    ) -> Result<Self, Error> {
         let root = cache_dir(sources);
         let shared: Arc<dyn vmimage::progress::Progress> = progress.clone();
         let cache = Cache::open(root, shared).map_err(Error::infrastructure)?;
@@ -83,7 +91,7 @@ impl Workshop {
             // The keyring alone says nothing: without an archive the machine's own is used.
             keyring: sources.keyring.clone().filter(|_| given(&sources.archive).is_some()),
         };
-        let mut archive = Archive::open(&cache, spec);
+        let mut archive = Archive::open(&cache, spec, arch);
         if sources.refresh {
             archive.refresh().map_err(Error::infrastructure)?;
         }
@@ -103,6 +111,11 @@ impl Workshop {
 
     pub(crate) fn archive(&self) -> &Archive {
         &self.archive
+    }
+
+    /// What its guests are.
+    pub(crate) fn arch(&self) -> Arch {
+        self.archive.arch()
     }
 
     /// Files that go into every image from now on, beside those that always do.
@@ -141,11 +154,30 @@ impl Workshop {
 
     /// QEMU, and the accelerator that was seen to work.
     pub(crate) fn emulator(&self, accel: Accel) -> Result<Emulator, Error> {
-        let program = qemu_install::provide(&self.archive, self.sources.qemu.as_deref())
-            .map_err(Error::infrastructure)?;
+        let arch = self.arch();
+        let foreign = arch != Arch::HOST;
+        if foreign && accel == Accel::Kvm {
+            let message = format!(
+                "--accel kvm runs {} guests on this machine, not {arch}: leave it out",
+                Arch::HOST
+            );
+            return Err(Error::usage(message));
+        }
+        // QEMU runs here, whatever it emulates.
+        let own = foreign.then(|| self.archive.of_arch(Arch::HOST));
+        let program = qemu_install::provide(
+            own.as_ref().unwrap_or(&self.archive),
+            arch,
+            self.sources.qemu.as_deref(),
+        )
+        .map_err(Error::infrastructure)?;
         let (accelerator, reason) = match accel {
             Accel::Kvm => (machine::Accelerator::Kvm, "asked for by --accel".to_owned()),
             Accel::Tcg => (machine::Accelerator::Tcg, "asked for by --accel".to_owned()),
+            Accel::Auto if foreign => {
+                let reason = format!("{arch} guests are emulated on {}", Arch::HOST);
+                (machine::Accelerator::Tcg, reason)
+            }
             Accel::Auto => {
                 self.progress.doing("accelerator: booting a boot sector");
                 let memory = self.archive.cache().root().join("accelerator.json");
@@ -153,7 +185,7 @@ impl Workshop {
                 (choice.accelerator, choice.reason)
             }
         };
-        Ok(Emulator { program, accelerator, reason })
+        Ok(Emulator { arch, program, accelerator, reason })
     }
 
     /// Which kernel is meant; asked once. Wrong names end here, before anything is downloaded for them.
@@ -162,7 +194,10 @@ impl Workshop {
             return Ok(resolved.clone());
         }
         let spec = self.spec(typed)?;
-        let resolved = kernel::resolve(&self.archive, &spec).map_err(Error::infrastructure)?;
+        let resolved = kernel::resolve(&self.archive, &spec).map_err(|error| match error {
+            KernelError::BuiltElsewhere { .. } => Error::usage(error),
+            _ => Error::infrastructure(error),
+        })?;
         self.resolved.insert(typed.to_owned(), resolved.clone());
         Ok(resolved)
     }
@@ -194,6 +229,9 @@ impl Workshop {
             config_sha256: kernel.config_sha256.clone(),
             image_sha256: Some(image.sha256.clone()),
             instruments: instruments_of(&resolved.spec),
+            arch: Some(self.arch())
+                .filter(|arch| *arch != Arch::default())
+                .map(|arch| arch.to_string()),
         };
         Ok(Ready { image, header })
     }
@@ -256,7 +294,7 @@ impl Workshop {
     pub(crate) fn programs(&mut self) -> Result<GuestPrograms, Error> {
         if self.programs.is_none() {
             self.progress.doing("build: runner and ublk, statically linked");
-            self.programs = Some(workspace::build_guest_programs()?);
+            self.programs = Some(workspace::build_guest_programs(self.arch())?);
         }
         self.programs.clone().ok_or_else(|| Error::infrastructure("no guest programs"))
     }
@@ -270,7 +308,8 @@ impl Workshop {
         let userlands = match self.sources.fio.clone() {
             None => vec![self.tools(&[("fio", "fio")])?],
             Some(fio) => {
-                let own = Userland::from_host(&fio, "fio").map_err(Error::infrastructure)?;
+                let own =
+                    Userland::from_host(&fio, "fio", self.arch()).map_err(Error::infrastructure)?;
                 match self.tools(&[]).or_else(|error| self.shell_of_this_machine(&error)) {
                     Ok(tools) => vec![tools, own],
                     Err(error) => {
@@ -319,6 +358,8 @@ impl Workshop {
         };
         self.progress
             .line(&format!("note: tools are left out, busybox is this machine's: {without}"));
+        // For the error where it is of another architecture than the guest.
+        Userland::from_host(&path, "busybox", self.arch()).map_err(Error::infrastructure)?;
         let file =
             GuestFile { guest: "/bin/busybox".into(), content: Content::Path(path), mode: 0o755 };
         Ok(Userland { files: vec![file], symlinks: Vec::new(), lock: Vec::new() })

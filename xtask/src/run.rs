@@ -61,7 +61,8 @@ pub(crate) struct Many<'a> {
 
 /// Runs the whole request. An error means that there is not even a report.
 pub(crate) fn run(request: &Request<'_>, progress: &Arc<Terminal>) -> Result<Done, Error> {
-    run_in(&mut Workshop::open(request.sources, progress)?, request, progress)
+    let mut workshop = Workshop::open(request.sources, request.machine.arch, progress)?;
+    run_in(&mut workshop, request, progress)
 }
 
 /// The same in a workshop that is open already, with an outfit of its own maybe.

@@ -9,6 +9,7 @@ use reports::plan::DebugOptions;
 use reports::render::{self, Palette};
 use reports::report::{ExitCode, Status};
 use scenarios::catalogue;
+use vmimage::arch::Arch;
 
 use crate::cli::{Accel, CiArgs, GateArgs, MachineArgs, ReportShotsArgs};
 use crate::error::Error;
@@ -88,7 +89,7 @@ fn cargo(arguments: &[&str]) -> Result<(), Error> {
 }
 
 fn machine() -> MachineArgs {
-    MachineArgs { cpus: 4, memory_mib: 1024, accel: Accel::Auto }
+    MachineArgs { cpus: 4, memory_mib: 1024, accel: Accel::Auto, arch: Arch::X86_64 }
 }
 
 fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> {

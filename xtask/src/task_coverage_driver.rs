@@ -17,7 +17,7 @@ use crate::task_vm_e2e::{choose, show};
 pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
     let scenarios = choose(&args.filters)?;
     let progress = Arc::new(Terminal::new());
-    let mut workshop = Workshop::open(&args.run.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.run.sources, args.run.machine.arch, &progress)?;
     let kernel = workshop.fetch(&args.kernel)?;
     let Some(notes) = kernel.driver_notes else {
         let message = format!("kernel {} counts nothing: use 7.3+gcov", args.kernel);

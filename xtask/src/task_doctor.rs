@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use reports::report::ExitCode;
 use serde::Serialize;
+use vmimage::arch::Arch;
 use vmimage::kernel;
 use vmimage::machine::MIN_QEMU;
 
@@ -125,7 +126,7 @@ fn pdeathsig() -> Finding {
 }
 
 fn qemu() -> Finding {
-    let on_path = says("qemu-system-x86_64", &["--version"]);
+    let on_path = says(Arch::X86_64.facts().emulator, &["--version"]);
     let version = on_path.as_deref().and_then(vmimage::machine::QemuVersion::parse);
     match version {
         Some(version) if version >= MIN_QEMU => {
@@ -203,7 +204,7 @@ fn disk(cache: &Path) -> Finding {
 }
 
 fn kernels(args: &DoctorArgs, progress: &Arc<Terminal>) -> Finding {
-    let listed = Workshop::open(&args.sources, progress)
+    let listed = Workshop::open(&args.sources, Arch::X86_64, progress)
         .and_then(|shop| kernel::list_series(shop.archive()).map_err(Error::infrastructure));
     match listed {
         Ok(series) => {

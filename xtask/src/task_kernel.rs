@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reports::report::ExitCode;
+use vmimage::arch::Arch;
 
 use crate::cli::{KernelArgs, KernelBuildArgs, KernelTask};
 use crate::error::Error;
@@ -16,7 +17,7 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Error> {
 
 fn build(args: &KernelBuildArgs) -> Result<ExitCode, Error> {
     let progress = Arc::new(Terminal::new());
-    let mut workshop = Workshop::open(&args.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.sources, Arch::X86_64, &progress)?;
     let typed = format!("{}+{}", args.series, args.with);
     let kernel = workshop.fetch(&typed)?;
     progress.clear();

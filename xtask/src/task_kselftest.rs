@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reports::plan::DebugOptions;
 use reports::report::{ExitCode, Report};
 use scenarios::kselftest::{Selftest, Server};
+use vmimage::arch::Arch;
 use vmimage::kernel::KernelSpec;
 use vmimage::selftests::{self, Selftests, SelftestsError};
 use vmimage::source_package::SourcePackageError;
@@ -21,7 +22,7 @@ use crate::task_vm_e2e::show;
 
 pub(crate) fn run(args: &KselftestArgs) -> Result<ExitCode, Error> {
     let progress = Arc::new(Terminal::new());
-    let mut workshop = Workshop::open(&args.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.sources, Arch::X86_64, &progress)?;
     let found = selftests_for(&workshop, &args.kernel)?;
     let tests = choose(&found, args)?;
     if args.list {

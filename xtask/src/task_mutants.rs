@@ -32,9 +32,9 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, Error> {
         section::check(path, SECTION)?;
     }
     let progress = Arc::new(Terminal::new());
-    let mut workshop = Workshop::open(&args.run.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.run.sources, args.run.machine.arch, &progress)?;
     progress.doing("build: runner and ublk with every mutant in them");
-    workshop.use_programs(mutants::build()?);
+    workshop.use_programs(mutants::build(args.run.machine.arch)?);
     let folder = match &args.run.output {
         Some(path) => path.clone(),
         None => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::Rng;
 use reports::perf::{PerfReport, comparisons};
 use reports::report::ExitCode;
+use vmimage::arch::Arch;
 
 use crate::cli::CompareArgs;
 use crate::compare::contenders::{self, Contender, MODULES};
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode, Error> {
         Some(path) => path.clone(),
         None => workspace::root().join("artifacts").join(&run_id),
     };
-    let mut workshop = Workshop::open(&args.measure.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.measure.sources, Arch::X86_64, &progress)?;
     let emulator = workshop.emulator(args.measure.clock.accel())?;
     let peers = Peers::gather(&mut workshop, &args.measure.sources, &progress)?;
     workshop.add_guest_files(peers.guest_files());

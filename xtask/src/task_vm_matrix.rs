@@ -28,7 +28,7 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<ExitCode, Error> {
     let folder = args.resume.clone().or_else(|| args.run.output.clone()).unwrap_or_else(|| {
         workspace::root().join("artifacts").join(format!("matrix-{}", environment::unix_ms()))
     });
-    let mut workshop = Workshop::open(&args.run.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.run.sources, args.run.machine.arch, &progress)?;
     let (course, scenarios) = begin(args, &folder, &mut workshop, &progress)?;
     let report = fill(args, &folder, &course, scenarios, &mut workshop, &progress)?;
     progress.clear();

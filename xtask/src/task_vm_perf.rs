@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::Rng;
 use reports::perf::{PerfReport, Subject, bencher, github};
 use reports::report::ExitCode;
+use vmimage::arch::Arch;
 use vmimage::fsio;
 
 use crate::cli::PerfArgs;
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<ExitCode, Error> {
     if let Some(path) = &args.into {
         section::check(path, SECTION)?;
     }
-    let mut workshop = Workshop::open(&args.measure.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.measure.sources, Arch::X86_64, &progress)?;
     let emulator = workshop.emulator(args.measure.clock.accel())?;
     let programs = programs(&mut workshop, args, &progress)?;
     workshop.add_guest_files(programs.guest_files());

@@ -14,7 +14,7 @@ use crate::workspace;
 
 pub(crate) fn run(args: &ShellArgs) -> Result<ExitCode, Error> {
     let progress = Arc::new(Terminal::new());
-    let mut workshop = Workshop::open(&args.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.sources, args.machine.arch, &progress)?;
     let emulator = workshop.emulator(args.machine.accel)?;
     let ready = workshop.kernel(&args.kernel)?;
     progress.clear();

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use vmimage::arch::Arch;
 use vmimage::command::CommandError;
 use vmimage::{fsio, process_group};
 
 use crate::error::Error;
+use crate::rust_target;
 
 /// Longest build of the guest's programs. On two cores that others use as well the first takes five minutes.
 const BUILD_LIMIT: Duration = Duration::from_secs(3600);
@@ -52,16 +54,19 @@ pub(crate) struct GuestPrograms {
     pub(crate) ublk: PathBuf,
 }
 
-/// Builds them. glibc with `crt-static`, because that needs nothing but stable Rust and the C library
-/// that linked this program too; a musl target would have to be added by rustup.
-pub(crate) fn build_guest_programs() -> Result<GuestPrograms, Error> {
-    build_guest_programs_of(&root(), &root().join("target/guest"))
+/// Builds them.
+pub(crate) fn build_guest_programs(arch: Arch) -> Result<GuestPrograms, Error> {
+    build_guest_programs_of(&root(), &root().join("target/guest"), arch)
 }
 
 /// The same of another tree, with build output in `folder`.
-pub(crate) fn build_guest_programs_of(tree: &Path, folder: &Path) -> Result<GuestPrograms, Error> {
+pub(crate) fn build_guest_programs_of(
+    tree: &Path,
+    folder: &Path,
+    arch: Arch,
+) -> Result<GuestPrograms, Error> {
     let packages = ["--package", "runner", "--package", "ublk", "--bins"];
-    let bin = build_static(tree, "guest", folder, &packages)?;
+    let bin = build_static(tree, "guest", folder, &packages, arch)?;
     Ok(GuestPrograms { runner: bin.join("runner"), ublk: bin.join("ublk") })
 }
 
@@ -72,7 +77,8 @@ pub(crate) fn build_measured_ublk() -> Result<PathBuf, Error> {
 
 /// The same of another tree, with build output in `folder`.
 pub(crate) fn build_measured_ublk_of(tree: &Path, folder: &Path) -> Result<PathBuf, Error> {
-    let bin = build_static(tree, "dist", folder, &["--package", "ublk", "--bin", "ublk"])?;
+    let bin =
+        build_static(tree, "dist", folder, &["--package", "ublk", "--bin", "ublk"], Arch::X86_64)?;
     Ok(bin.join("ublk"))
 }
 
@@ -80,7 +86,7 @@ pub(crate) fn build_measured_ublk_of(tree: &Path, folder: &Path) -> Result<PathB
 pub(crate) fn build_measured_benches() -> Result<PathBuf, Error> {
     let folder = root().join("target/measured");
     let what = ["--package", "benches", "--bench", "hot_path"];
-    let bin = build_static(&root(), "dist", &folder, &what)?;
+    let bin = build_static(&root(), "dist", &folder, &what, Arch::X86_64)?;
     // Cargo gives it a name with a hash; the newest is the one it has just made or found to be fresh.
     let entries = std::fs::read_dir(bin.join("deps")).map_err(Error::infrastructure)?;
     let programs = entries.flatten().filter(|entry| {
@@ -100,17 +106,19 @@ fn build_static(
     profile: &str,
     folder: &Path,
     what: &[&str],
+    arch: Arch,
 ) -> Result<PathBuf, Error> {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let target = arch.facts().rust_target;
+    rust_target::require(target)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(tree)
-        .args(["build", "--quiet", "--profile", profile, "--target", &target])
+        .args(["build", "--quiet", "--profile", profile, "--target", target])
         .args(what)
         .arg("--target-dir")
         .arg(folder)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
+        .env("RUSTFLAGS", arch.facts().rust_flags)
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     let (status, said) = run_interruptible(&mut command)?;
     if !status.success() {
@@ -119,8 +127,9 @@ fn build_static(
     Ok(folder.join(target).join(profile))
 }
 
-/// Runs cargo to its end, or ends it and every compiler it has started when the user stops the run. What it said.
-fn run_interruptible(command: &mut Command) -> Result<(ExitStatus, String), Error> {
+/// Runs cargo or rustup to its end, or ends it and every compiler it has started when the user stops the run. What it
+/// said.
+pub(crate) fn run_interruptible(command: &mut Command) -> Result<(ExitStatus, String), Error> {
     // A file and not a pipe: nothing has to be read while it runs.
     let log = tempfile::NamedTempFile::new().map_err(Error::infrastructure)?;
     let status = process_group::run(command, log.path(), BUILD_LIMIT, || {});

@@ -84,8 +84,8 @@ impl<'a> Changes<'a> {
                 continue;
             };
             for (column, to) in row.cells.iter().enumerate() {
-                let name = &now.columns[column].kernel;
-                let place = before.columns.iter().position(|column| column.kernel == *name);
+                let kernel = &now.columns[column];
+                let place = before.columns.iter().position(|old| old.is_same_kernel(kernel));
                 let Some(from) = place.and_then(|place| old.cells.get(place)) else { continue };
                 if !from.is_like(to) {
                     let direction = direction(from, to);
@@ -102,7 +102,7 @@ impl<'a> Changes<'a> {
                 .columns
                 .iter()
                 .filter_map(|column| {
-                    let old = before.columns.iter().find(|old| old.kernel == column.kernel)?;
+                    let old = before.columns.iter().find(|old| old.is_same_kernel(column))?;
                     kernel_change(old, column)
                 })
                 .collect(),

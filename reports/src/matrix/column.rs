@@ -21,6 +21,9 @@ pub struct Column {
     /// What it watches itself with; empty for a distribution's kernel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instruments: Vec<String>,
+    /// The guest's architecture as `--arch` names it; nothing where it is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
     /// What went wrong on this kernel outside any scenario, in one line: it did not boot, or crashed on its way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -54,12 +57,25 @@ impl Column {
                 .map(|guest| guest.kernel_release.clone())
                 .or_else(|| kernel.kernel.release.clone()),
             instruments: kernel.kernel.instruments.clone(),
+            arch: kernel.kernel.arch.clone(),
             error,
             boots: u32::try_from(kernel.boots.len()).unwrap_or(u32::MAX),
             features: guest.and_then(|guest| guest.ublk_features),
             abilities: guest.and_then(|guest| guest.abilities.clone()),
             kernel: name,
         }
+    }
+
+    /// Whether both are the same kernel, maybe of another release.
+    #[must_use]
+    pub fn is_same_kernel(&self, other: &Self) -> bool {
+        self.kernel == other.kernel && self.arch == other.arch
+    }
+
+    /// What a command needs beside the kernel's name to mean it, with a space before it.
+    #[must_use]
+    pub fn more_options(&self) -> String {
+        self.arch.as_ref().map_or_else(String::new, |arch| format!(" --arch {arch}"))
     }
 
     /// Whether no scenario could say anything here, so that one line stands for all of them.

@@ -123,10 +123,12 @@ impl Matrix {
             0 | 1 => row.scenario.clone(),
             _ => format!("'*{}'", row.scenario),
         };
-        let kernels = columns.iter().filter_map(|column| self.columns.get(*column));
+        let columns: Vec<_> = columns.iter().filter_map(|at| self.columns.get(*at)).collect();
         let kernels: String =
-            kernels.map(|column| format!(" --kernel {}", column.kernel)).collect();
-        format!("cargo xtask vm-e2e{kernels} --filter {filter} --seed {:#x}", self.run.seed)
+            columns.iter().map(|column| format!(" --kernel {}", column.kernel)).collect();
+        // A run has guests of one architecture.
+        let more = columns.first().map_or_else(String::new, |column| column.more_options());
+        format!("cargo xtask vm-e2e{kernels}{more} --filter {filter} --seed {:#x}", self.run.seed)
     }
 
     /// The counts of one column.

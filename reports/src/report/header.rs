@@ -86,6 +86,9 @@ pub struct KernelHeader {
     /// What the kernel was built to watch itself with, as `kasan`; empty for a distribution's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instruments: Vec<String>,
+    /// The guest's architecture as `--arch` names it; nothing where it is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
 }
 
 /// One downloaded or given file, by content.

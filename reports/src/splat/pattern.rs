@@ -114,9 +114,10 @@ fn has_oops_number(message: &str) -> bool {
     })
 }
 
-/// A fault of a user-space process, in the words of the page fault and of the trap handlers.
+/// A fault of a user-space process, in the words of the page fault and of the trap handlers, of x86 and then of arm64.
 fn is_user_fault(message: &str) -> bool {
     message.contains("]: segfault at ")
+        || message.contains("]: unhandled exception: ")
         || message.contains("potentially unexpected fatal signal ")
         || (message.starts_with("traps: ")
             && (message.contains("] general protection") || message.contains("] trap ")))
@@ -152,6 +153,10 @@ mod tests {
     #[case("WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2", HealthKind::Warning)]
     #[case("WARNING: drivers/block/ublk_drv.c:77 at f+0x1/0x2, CPU#0: a/1", HealthKind::Warning)]
     #[case("a.out[77]: segfault at 0 ip 0 sp 0 error 4 in a.out[1000+1000]", HealthKind::Segfault)]
+    #[case(
+        "a.out[77]: unhandled exception: DABT (lower EL), ESR 0x0000000092000046, level 2 translation fault in a.out[1d8550,383000+39a000]",
+        HealthKind::Segfault
+    )]
     #[case("traps: a.out[77] general protection fault ip:1 sp:2 error:0", HealthKind::Segfault)]
     #[case("traps: a.out[77] trap invalid opcode ip:1 sp:2 error:0", HealthKind::Segfault)]
     fn is_noticed(#[case] message: &str, #[case] kind: HealthKind) {

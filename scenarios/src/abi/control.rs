@@ -9,7 +9,7 @@ use ublk::sys::arena::Arena;
 use ublk::uapi::{CtrlOp, DevState, Features, Params, ShmemBufFlags, ShmemBufReg};
 use zerocopy::IntoBytes;
 
-use crate::block::{sysfs_block, wait_until};
+use crate::block::{page_bytes, sysfs_block, wait_until};
 use crate::context::{Context, Stop};
 use crate::kernel::KernelRelease;
 use crate::rig::{
@@ -290,19 +290,19 @@ fn shared_memory(context: &mut Context) -> Result<String, Stop> {
     let memory = arena(64 << 10)?;
     memory.write(0, &[1; 64 << 10]);
     memory.fill_read_only(b"read me")?;
-    let right = registration(&memory);
+    let (right, page) = (registration(&memory), page_bytes() as u64);
     let wrong: [(&str, ShmemBufReg, i32); 9] = [
         ("unknown flags", ShmemBufReg { flags: ShmemBufFlags::from_bits(2), ..right }, -EINVAL),
         ("a reserved word", ShmemBufReg { reserved: 1, ..right }, -EINVAL),
         ("no length", ShmemBufReg { len: 0, ..right }, -EINVAL),
-        ("more than 4 GiB", ShmemBufReg { len: (4 << 30) + 4096, ..right }, -EINVAL),
-        ("half a page", ShmemBufReg { len: 2048, ..right }, -EINVAL),
+        ("more than 4 GiB", ShmemBufReg { len: (4 << 30) + page, ..right }, -EINVAL),
+        ("half a page", ShmemBufReg { len: page / 2, ..right }, -EINVAL),
         ("an address within a page", ShmemBufReg { addr: right.addr + 512, ..right }, -EINVAL),
         ("unmapped memory", ShmemBufReg { addr: memory.unmapped_addr(), ..right }, -EFAULT),
-        ("a hole at the end", ShmemBufReg { len: right.len + 4096, ..right }, -EFAULT),
+        ("a hole at the end", ShmemBufReg { len: right.len + page, ..right }, -EFAULT),
         (
             "a page it may not write",
-            ShmemBufReg { addr: memory.read_only_addr(), len: 4096, ..right },
+            ShmemBufReg { addr: memory.read_only_addr(), len: page, ..right },
             -EFAULT,
         ),
     ];
@@ -323,7 +323,7 @@ fn shared_memory(context: &mut Context) -> Result<String, Stop> {
     let id = rig.id;
     let readable = ShmemBufReg {
         addr: memory.read_only_addr(),
-        len: 4096,
+        len: page,
         flags: ShmemBufFlags::READ_ONLY,
         ..right
     };

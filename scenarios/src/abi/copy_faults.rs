@@ -22,6 +22,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 /// Bytes before the end of the memory where a transfer begins that runs over it, and what is moved of it.
 const BEFORE_END: [usize; 3] = [4096, 100, 1];
 
+/// The kernel's copies go up to the fault byte by byte on x86. On arm64 they end at a step of at most 64 bytes before it,
+/// but for the first byte: of 100 bytes 96 were seen to be moved.
+const STEP: usize = if cfg!(target_arch = "aarch64") { 64 } else { 1 };
+
 /// The server's way of moving a request's bytes to and from any address.
 struct Mover<'a> {
     file: &'a CharFile,
@@ -50,7 +54,9 @@ impl Mover<'_> {
             let moved = self.moves(context, op, addr, LEN)?;
             let what = format!("{op:?} of {LEN} bytes, {before} before memory that faults");
             let short = i32::try_from(before).during("name a count")?;
-            context.check_result(what, moved, short)?;
+            let least = i32::try_from((before + 1).saturating_sub(STEP).max(1));
+            let stepped = (least.during("name a count")?..short).contains(&moved);
+            context.check_result(what, if stepped { short } else { moved }, short)?;
         }
         let none = self.moves(context, op, Addr::Unmapped(memory), LEN)?;
         context.check_result(format_args!("{op:?} with memory that faults"), none, 0)?;

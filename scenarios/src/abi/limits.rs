@@ -11,6 +11,7 @@ use ublk::uapi::{CtrlOp, DevInfo, DevState, Features};
 use super::batch::drive;
 use super::control::{live, wait_for};
 use super::user::{delete_of, without_privileges};
+use crate::block::page_bytes;
 use crate::context::{Context, During, Stop, errno};
 use crate::rig::{
     BatchHand, EACCES, EBUSY, EEXIST, EFAULT, EINVAL, ENODEV, Fetcher, RawControl, Rig, arena,
@@ -57,15 +58,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 fn affinity(context: &mut Context) -> Result<String, Stop> {
-    const END: usize = 4096;
     let mut rig = Rig::add(context, 1, 2)?;
     let mut client = RawControl::open()?;
-    let memory = arena(END)?;
+    let memory = arena(page_bytes())?;
     let mut asked = 0;
     // Where the mask ends and zeroes begin depends on the kernel's configuration: one of these is that place.
     for mapped in [8, 16, 32, 64, 128, 256, 512, 1024, 2048] {
         let len = u16::try_from(mapped + 8).during("size the mask")?;
-        let addr = Addr::Arena(&memory, END - mapped);
+        let addr = Addr::Arena(&memory, memory.len_bytes() - mapped);
         let payload = CtrlPayload { addr, len, ..CtrlPayload::new(rig.id) };
         let result = client.send(context, CtrlOp::GetQueueAffinity.encoded(), &payload)?;
         let what = format!("{len} bytes, of which {mapped} are there");

@@ -5,6 +5,7 @@ use ublk::params::{Checksum, IntegrityOptions, ParamsBuilder, SegmentLimits};
 use ublk::target::Capabilities;
 use ublk::uapi::{Features, IntegrityFlags, ParamTypes, Params};
 
+use crate::block::page_bytes;
 use crate::context::{Context, Stop};
 use crate::rig::{EINVAL, Rig};
 use crate::scenario::Scenario;
@@ -124,6 +125,11 @@ fn keeps_group(context: &mut Context, rig: &mut Rig, group: ParamTypes) -> Resul
     ))
 }
 
+/// What no alignment of memory may be.
+pub(super) fn two_pages() -> u32 {
+    u32::try_from(2 * page_bytes()).unwrap_or(u32::MAX)
+}
+
 fn memory(context: &mut Context) -> Result<String, Stop> {
     const SEGMENTS: SegmentLimits =
         SegmentLimits { boundary_bytes: 4096, max_segment_bytes: 4096, max_segments: 4 };
@@ -140,9 +146,9 @@ fn memory(context: &mut Context) -> Result<String, Stop> {
             "an alignment of two pages",
             |p| {
                 p.types |= ParamTypes::DMA_ALIGN;
-                p.dma.alignment = 8191;
+                p.dma.alignment = two_pages() - 1;
             },
-            Some(|b| b.dma_alignment_bytes(8192)),
+            Some(|b| b.dma_alignment_bytes(two_pages())),
         ),
         (
             "an alignment of 768",

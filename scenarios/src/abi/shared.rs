@@ -15,7 +15,7 @@ use zerocopy::IntoBytes;
 
 use super::buffers::{AT, LEN, client, content, finish};
 use super::control::{ask, register, tear_down};
-use crate::block::{BlockDevice, nodes};
+use crate::block::{BlockDevice, nodes, page_bytes};
 use crate::context::{Context, During, Stop};
 use crate::kernel::KernelRelease;
 use crate::rig::{AT_ONCE_MAX, Fetcher, RawControl, Rig, arena, offered};
@@ -116,8 +116,11 @@ fn get_data(context: &mut Context) -> Result<String, Stop> {
 
 /// Registrations that an index can tell apart.
 const REGISTRATIONS: u32 = 1 << 16;
+
 /// What the memory for them takes, and as much again for everything else.
-const NEED_KIB: u64 = 512 << 10;
+fn need_kib() -> u64 {
+    2 * u64::from(REGISTRATIONS) * (page_bytes() as u64 >> 10)
+}
 
 fn available_kib() -> Result<u64, Stop> {
     let text = std::fs::read_to_string("/proc/meminfo").during("read /proc/meminfo")?;
@@ -145,16 +148,16 @@ fn register_some(
 
 fn index_full(context: &mut Context) -> Result<String, Stop> {
     offered(Features::SHMEM_ZC)?;
-    let available = available_kib()?;
-    if available < NEED_KIB {
-        return Err(Stop::skip("MemAvailable", format_args!("{available} KiB of {NEED_KIB}")));
+    let (available, need) = (available_kib()?, need_kib());
+    if available < need {
+        return Err(Stop::skip("MemAvailable", format_args!("{available} KiB of {need}")));
     }
     let mut client = RawControl::open()?;
     let mut rig = Rig::ready_with(context, 1, 2, Features::SHMEM_ZC)?;
-    let memory = arena(REGISTRATIONS as usize * 4096)?;
+    let memory = arena(REGISTRATIONS as usize * page_bytes())?;
     let page = |number: u32| ShmemBufReg {
-        addr: memory.addr(number as usize * 4096),
-        len: 4096,
+        addr: memory.addr(number as usize * page_bytes()),
+        len: page_bytes() as u64,
         ..ShmemBufReg::default()
     };
     let mut given = vec![false; REGISTRATIONS as usize];
@@ -170,8 +173,8 @@ fn index_full(context: &mut Context) -> Result<String, Stop> {
         }
     }
     context.check(FailureKind::State, "every index is given once", !given.contains(&false))?;
-    let more = arena(4096)?;
-    let one_more = ShmemBufReg { addr: more.addr(0), len: 4096, ..ShmemBufReg::default() };
+    let more = arena(page_bytes())?;
+    let one_more = ShmemBufReg { len: page_bytes() as u64, addr: more.addr(0), ..page(0) };
     let full = register(context, &mut client, rig.id, &one_more, 24)?;
     context.check_result("one more registration", full, -ENOSPC)?;
     let result = ask(context, &mut client, CtrlOp::UnregBuf, rig.id, 4711)?;

@@ -12,6 +12,7 @@ use ublk::uapi::{BlkZone, Features, IoDesc, Op, ParamDmaAlign, ParamTypes, Param
 use zerocopy::IntoBytes;
 
 use super::control::tear_down;
+use super::refused::two_pages;
 use crate::context::{Context, During, Stop, errno};
 use crate::kernel::KernelRelease;
 use crate::rig::{EINVAL, EIO, Fetcher, Rig};
@@ -117,7 +118,8 @@ fn unvalidated(context: &mut Context) -> Result<String, Stop> {
     let mut fetcher = Fetcher::new(&rig, &file, 0)?;
     fetcher.fetch_all()?;
     let right = params(&rig);
-    let odd = right.with_dma_align(ParamDmaAlign { alignment: 8191, ..ParamDmaAlign::default() });
+    let odd = right
+        .with_dma_align(ParamDmaAlign { alignment: two_pages() - 1, ..ParamDmaAlign::default() });
     let set = rig.set_params_raw(context, &odd)?;
     let id = rig.id;
     let types = rig.control().get_params(id)?.types;
@@ -130,14 +132,14 @@ fn unvalidated(context: &mut Context) -> Result<String, Stop> {
     if set == 0 {
         // What it comes to: the block layer finds it, with a warning in the kernel's log.
         let result = started(context, &mut rig, &file, &mut fetcher, &mut self::right)?;
-        context.check_result("START_DEV with a DMA alignment of 8192", result, -EINVAL)?;
+        context.check_result("START_DEV with a DMA alignment of two pages", result, -EINVAL)?;
     }
     let again = rig.set_params_raw(context, &right)?;
     context.check_result("the right parameters afterwards", again, 0)?;
     drop(fetcher);
     drop(Arc::into_inner(file));
     rig.delete(context)?;
-    context.check_result("SET_PARAMS with a DMA alignment of 8192", set, -EINVAL)?;
+    context.check_result("SET_PARAMS with a DMA alignment of two pages", set, -EINVAL)?;
     Ok("EINVAL".into())
 }
 

@@ -5,9 +5,13 @@ use ublk::uapi::{Features, desc_area_len_bytes, desc_area_stride_bytes};
 
 use super::act::{Act, Stage};
 use super::allowed::Allowed;
+use crate::block::page_bytes;
 use crate::kernel::KernelRelease;
 
-const PAGE: u64 = 4096;
+fn page() -> u64 {
+    page_bytes() as u64
+}
+
 const WRITE: u8 = 2;
 const EXEC: u8 = 4;
 /// Where the buffers of tags begin, and how a position is made.
@@ -60,27 +64,27 @@ impl Maps {
     pub(super) fn done(&mut self, act: &Act) {
         let last = self.lens.last_mut();
         match (act, last) {
-            (Act::Map { len, .. }, _) => self.lens.push(u64::from(*len).next_multiple_of(PAGE)),
-            (Act::Remap { len }, Some(last)) => *last = u64::from(*len).next_multiple_of(PAGE),
+            (Act::Map { len, .. }, _) => self.lens.push(u64::from(*len).next_multiple_of(page())),
+            (Act::Remap { len }, Some(last)) => *last = u64::from(*len).next_multiple_of(page()),
             (Act::Trim { len, .. }, Some(last)) => {
-                *last -= (u64::from(*len) / PAGE * PAGE).min(*last - PAGE);
+                *last -= (u64::from(*len) / page() * page()).min(*last - page());
             }
             _ => {}
         }
     }
 
     fn mmap(&self, offset: u64, len: u64, prot: u8) -> Allowed {
-        if len == 0 || !offset.is_multiple_of(PAGE) {
+        if len == 0 || !offset.is_multiple_of(page()) {
             return Allowed::only(&[EINVAL]);
         }
         let Geometry { queues, depth, desc_bytes, .. } = self.geometry;
-        let end = u64::from(queues) * desc_area_stride_bytes(desc_bytes, PAGE);
-        let right = desc_area_len_bytes(depth, desc_bytes, PAGE);
+        let end = u64::from(queues) * desc_area_stride_bytes(desc_bytes, page());
+        let right = desc_area_len_bytes(depth, desc_bytes, page());
         // What lies beyond what a file can have is refused before the driver is asked.
         let beyond = offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64);
         let allowed = if prot & WRITE != 0 {
             Allowed::only(&[EPERM])
-        } else if offset >= end || len.next_multiple_of(PAGE) != right {
+        } else if offset >= end || len.next_multiple_of(page()) != right {
             Allowed::only(&[EINVAL])
         } else {
             Allowed::done()
@@ -104,7 +108,7 @@ impl Maps {
 
     fn mremap(&self, len: u64) -> Allowed {
         let now = self.lens.last().copied().unwrap_or(0);
-        match len.next_multiple_of(PAGE) {
+        match len.next_multiple_of(page()) {
             0 => Allowed::only(&[EINVAL]),
             new if new > now => Allowed::only(&[EFAULT]),
             _ => Allowed::done(),
@@ -156,8 +160,8 @@ mod tests {
     #[test]
     fn only_a_queues_whole_descriptors_are_mapped_and_only_for_reading() {
         let maps = maps(Features::empty(), Stage::Opened);
-        let stride = desc_area_stride_bytes(24, PAGE);
-        for offset in [0, PAGE, stride, 2 * stride - PAGE] {
+        let stride = desc_area_stride_bytes(24, page());
+        for offset in [0, page(), stride, 2 * stride - page()] {
             assert_eq!(maps.mmap(offset, 96, 1), Allowed::done(), "{offset}");
         }
         for (offset, len, prot) in [(2 * stride, 96, 1), (0, 4097, 1), (7, 96, 1), (0, 0, 1)] {
@@ -180,9 +184,9 @@ mod tests {
     #[test]
     fn a_mapping_that_was_trimmed_does_not_grow() {
         let mut maps = maps(Features::empty(), Stage::Opened);
-        maps.done(&Act::Map { offset: 0, len: 4 * 4096, prot: 1, private: false });
+        maps.done(&Act::Map { offset: 0, len: 4 * page() as u32, prot: 1, private: false });
         maps.done(&Act::Trim { front: true, len: 5000 });
-        assert_eq!(maps.mremap(4 * PAGE), Allowed::only(&[EFAULT]));
-        assert_eq!(maps.mremap(3 * PAGE), Allowed::done());
+        assert_eq!(maps.mremap(4 * page()), Allowed::only(&[EFAULT]));
+        assert_eq!(maps.mremap(3 * page()), Allowed::done());
     }
 }

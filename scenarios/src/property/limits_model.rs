@@ -3,9 +3,9 @@
 
 use ublk::uapi::{Attrs, ParamTypes, Params};
 
+use crate::block::page_bytes;
 use crate::kernel::KernelRelease;
 
-const PAGE_BYTES: u64 = 4096;
 /// Largest request that the page cache asks for, where a disk takes larger ones and names no better size, in sectors.
 const DEFAULT_MAX_SECTORS: u32 = 8192;
 /// The same in older kernels.
@@ -107,8 +107,8 @@ fn round_down(number: u64, unit: u64) -> u64 {
 }
 
 /// The least a disk's largest request may be.
-pub(super) const fn page_sectors() -> u32 {
-    (PAGE_BYTES / 512) as u32
+pub(super) fn page_sectors() -> u32 {
+    (page_bytes() / 512) as u32
 }
 
 #[cfg(test)]

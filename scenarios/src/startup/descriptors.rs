@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use reports::event::FailureKind;
 use ublk::uapi::{desc_area_len_bytes, desc_area_offset, desc_area_stride_bytes};
 
-use crate::block::{AlignedBuffer, BlockDevice, nodes};
+use crate::block::{AlignedBuffer, BlockDevice, nodes, page_bytes};
 use crate::context::{Context, During, Stop};
 use crate::rig::{EACCES, EINVAL, EPERM, RawServer, Rig};
 use crate::scenario::Scenario;
@@ -47,7 +47,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-pub(super) const PAGE_BYTES: u64 = 4096;
+/// A page, as offsets of mappings are counted.
+pub(super) fn page() -> u64 {
+    page_bytes() as u64
+}
+
+/// Bytes from one queue's descriptors to the next one's: whole pages that hold 4096 of 24 bytes.
+fn stride() -> u64 {
+    98_304_u64.next_multiple_of(page())
+}
 
 /// Brings up two queues and makes one write through each, at a sector that names its queue.
 fn two_queues_used(context: &mut Context) -> Result<(Rig, RawServer, [u64; 2]), Stop> {
@@ -77,10 +85,15 @@ fn two_queues_used(context: &mut Context) -> Result<(Rig, RawServer, [u64; 2]), 
 
 fn of_each_queue(context: &mut Context) -> Result<String, Stop> {
     let (mut rig, server, sectors) = two_queues_used(context)?;
-    let stride = desc_area_stride_bytes(rig.info.io_desc_stride_bytes(), PAGE_BYTES);
-    context.check_eq(FailureKind::State, "stride for 24-byte descriptors", &stride, &98_304)?;
+    let stride = desc_area_stride_bytes(rig.info.io_desc_stride_bytes(), page());
+    context.check_eq(
+        FailureKind::State,
+        "stride for 24-byte descriptors",
+        &stride,
+        &self::stride(),
+    )?;
     for (queue, sector) in (0..2).zip(sectors) {
-        let offset = desc_area_offset(queue, rig.info.io_desc_stride_bytes(), PAGE_BYTES);
+        let offset = desc_area_offset(queue, rig.info.io_desc_stride_bytes(), page());
         let seen = rig.start_sectors_at(&server, offset)?;
         context.check(
             FailureKind::State,
@@ -94,7 +107,7 @@ fn of_each_queue(context: &mut Context) -> Result<String, Stop> {
 
 fn small_stride(context: &mut Context) -> Result<String, Stop> {
     let (mut rig, server, sectors) = two_queues_used(context)?;
-    for offset in [PAGE_BYTES, 2 * PAGE_BYTES, 98_304 - PAGE_BYTES] {
+    for offset in [page(), stride() / 2, stride() - page()] {
         let seen = rig.start_sectors_at(&server, offset)?;
         context.check(
             FailureKind::State,
@@ -103,17 +116,16 @@ fn small_stride(context: &mut Context) -> Result<String, Stop> {
         )?;
     }
     rig.tear_down(context, server)?;
-    Ok("every offset below 98304 is queue 0".into())
+    Ok(format!("every offset below {} is queue 0", stride()))
 }
 
 fn limits(context: &mut Context) -> Result<String, Stop> {
     let mut rig = Rig::ready(context, 2, 200)?;
     let file = Arc::new(rig.open(context)?);
     let descriptor_bytes = rig.info.io_desc_stride_bytes();
-    let len = desc_area_len_bytes(rig.info.queue_depth, descriptor_bytes, PAGE_BYTES);
+    let len = desc_area_len_bytes(rig.info.queue_depth, descriptor_bytes, page());
     let len = usize::try_from(len).during("size the mapping")?;
-    let page = 4096_usize;
-    let end = desc_area_offset(rig.info.nr_hw_queues, descriptor_bytes, PAGE_BYTES);
+    let end = desc_area_offset(rig.info.nr_hw_queues, descriptor_bytes, page());
     let errno = |result: std::io::Result<_>| match result {
         Ok(_) => 0,
         Err(error) => -error.raw_os_error().unwrap_or(0),
@@ -121,8 +133,8 @@ fn limits(context: &mut Context) -> Result<String, Stop> {
     for (what, offset, len, writable, expected) in [
         ("the right one", 0, len, false, 0),
         ("an offset behind the last queue", end, len, false, -EINVAL),
-        ("a length of a page more", 0, len + page, false, -EINVAL),
-        ("a length of a page less", 0, len - page, false, -EINVAL),
+        ("a length of a page more", 0, len + page_bytes(), false, -EINVAL),
+        ("a length of a page less", 0, len - page_bytes(), false, -EINVAL),
         ("a writable mapping", 0, len, true, -EPERM),
     ] {
         let observed = errno(file.map_at(offset, len, writable).map(drop));

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use ublk::raw::CharFile;
 use ublk::uapi::desc_area_len_bytes;
 
-use super::descriptors::PAGE_BYTES;
+use super::descriptors::page;
 use crate::context::{Context, During, Stop};
 use crate::rig::{EINVAL, Rig};
 use crate::scenario::Scenario;
@@ -60,7 +60,7 @@ fn map_in_another_process(file: &CharFile, len_bytes: usize) -> Result<i32, Stop
 fn another_process(context: &mut Context) -> Result<String, Stop> {
     let mut rig = Rig::ready(context, 1, 4)?;
     let bytes = rig.info.io_desc_stride_bytes();
-    let len = desc_area_len_bytes(rig.info.queue_depth, bytes, PAGE_BYTES);
+    let len = desc_area_len_bytes(rig.info.queue_depth, bytes, page());
     let len = usize::try_from(len).during("size the mapping")?;
     let file = rig.open(context)?;
     context.check_result("mmap by the first process", map(&file, len), 0)?;

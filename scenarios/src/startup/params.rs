@@ -3,6 +3,7 @@
 use reports::event::FailureKind;
 use ublk::uapi::{ParamTypes, Params};
 
+use crate::block::page_bytes;
 use crate::context::{Context, Stop};
 use crate::rig::{EACCES, EINVAL, RawServer, Rig};
 use crate::scenario::Scenario;
@@ -57,16 +58,19 @@ fn refused(context: &mut Context) -> Result<String, Stop> {
         ("types 0", |p| p.types = ParamTypes::from_bits(0)),
         ("len 0", |p| p.len = 0),
         ("logical block 256", |p| p.basic.logical_bs_shift = 8),
-        ("logical block 8192", |p| {
-            p.basic.logical_bs_shift = 13;
-            p.basic.physical_bs_shift = 13;
+        ("a logical block of two pages", |p| {
+            let shift = u8::try_from((2 * page_bytes()).ilog2()).unwrap_or(u8::MAX);
+            p.basic.logical_bs_shift = shift;
+            p.basic.physical_bs_shift = shift;
         }),
         ("physical block below logical", |p| {
             p.basic.logical_bs_shift = 12;
             p.basic.physical_bs_shift = 9;
         }),
         ("max_sectors above the buffer", |p| p.basic.max_sectors = u32::MAX),
-        (BELOW_A_PAGE, |p| p.basic.max_sectors = 7),
+        (BELOW_A_PAGE, |p| {
+            p.basic.max_sectors = u32::try_from(page_bytes() / 512 - 1).unwrap_or(7);
+        }),
         ("two discard segments", |p| {
             p.types |= ParamTypes::DISCARD;
             p.discard.max_discard_sectors = 8;

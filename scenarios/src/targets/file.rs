@@ -5,7 +5,7 @@ use reports::event::FailureKind;
 
 use super::scratch::Scratch;
 use super::{name_of, signed, write_both};
-use crate::block::{BlockDevice, sysfs_block};
+use crate::block::{BlockDevice, page_bytes, sysfs_block};
 use crate::context::{Context, During, Stop};
 use crate::oracle::Reference;
 use crate::probe;
@@ -54,9 +54,11 @@ fn punches_holes(context: &mut Context) -> Result<String, Stop> {
 
     // A hole in a block device is a WRITE_ZEROES that may unmap.
     let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    fallocate(device.file(), flags, (2 << 20) + 4096, 128 << 10).during("punch a hole")?;
+    // The file is given back in pages of its file system, which has this machine's.
+    let hole = (2 << 20) + page_bytes() as u64;
+    fallocate(device.file(), flags, hole.cast_signed(), 128 << 10).during("punch a hole")?;
     held -= 128 << 10;
-    reference.write((2 << 20) + 4096, &vec![0; 128 << 10])?;
+    reference.write(hole, &vec![0; 128 << 10])?;
     context.check_eq(
         FailureKind::State,
         "after an unmapping WRITE_ZEROES",

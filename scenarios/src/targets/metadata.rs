@@ -16,7 +16,7 @@ use ublk::target::{AsyncTarget, Capabilities, IntegrityTarget, Op, RamTarget, Ta
 
 use super::integrity::{CRC16, Disk, Memory, SIZE, supported};
 use super::{checksum, signed};
-use crate::block::{AlignedBuffer, BlockDevice};
+use crate::block::{AlignedBuffer, BlockDevice, page_bytes};
 use crate::context::{Context, During, Stop};
 use crate::kernel::KernelRelease;
 use crate::process::ServerProcess;
@@ -69,7 +69,9 @@ type Choose = fn(ServerBuilder) -> ServerBuilder;
 const MODES: [(&str, Choose); 5] = [
     ("user copy", |server| server.queues(2)),
     ("two threads to a queue", |server| server.threads(2)),
-    ("requests of a page", |server| server.max_io_bytes(4096)),
+    ("requests of a page", |server| {
+        server.max_io_bytes(u32::try_from(page_bytes()).unwrap_or(4096))
+    }),
     ("zero copy", |server| server.data_mode(DataMode::ZeroCopy)),
     ("batches", |server| server.batch(true)),
 ];

@@ -5,7 +5,7 @@ use reports::event::FailureKind;
 
 use super::scratch::Scratch;
 use super::{signed, write_both};
-use crate::block::BlockDevice;
+use crate::block::{BlockDevice, page_bytes};
 use crate::context::{Context, Stop};
 use crate::data::scattered::{self, Setup};
 use crate::oracle::Reference;
@@ -37,12 +37,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 const MEMBERS: usize = 3;
-const CHUNK: usize = 16 << 10;
-const SIZE: usize = MEMBERS * CHUNK * 32;
+
+/// Chunks of which a half is whole pages: less of a file is not given back.
+fn chunk_bytes() -> usize {
+    (16 << 10).max(2 * page_bytes())
+}
 
 /// What member `number` should hold: every third chunk of the device.
 fn of_member(device: &[u8], number: usize) -> Vec<u8> {
-    device.chunks(CHUNK).skip(number).step_by(MEMBERS).flatten().copied().collect()
+    device.chunks(chunk_bytes()).skip(number).step_by(MEMBERS).flatten().copied().collect()
 }
 
 fn places_chunks(context: &mut Context) -> Result<String, Stop> {
@@ -50,7 +53,9 @@ fn places_chunks(context: &mut Context) -> Result<String, Stop> {
     probe::program(BLKDISCARD)?;
     let members: Vec<Scratch> =
         (0..MEMBERS).map(|number| Scratch::new(&format!("member-{number}"))).collect();
-    let (size, chunk) = (SIZE.to_string(), CHUNK.to_string());
+    let chunk_bytes = chunk_bytes();
+    let size_bytes = MEMBERS * chunk_bytes * 32;
+    let (size, chunk) = (size_bytes.to_string(), chunk_bytes.to_string());
     let paths: Vec<String> = members.iter().map(Scratch::text).collect();
     let mut arguments = vec!["stripe", "--size", &size, "--chunk-size", &chunk];
     for path in &paths {
@@ -58,8 +63,8 @@ fn places_chunks(context: &mut Context) -> Result<String, Stop> {
     }
     let server = ServerProcess::start(context, &arguments)?;
     let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
-    let reference = Reference::zeros("stripe", SIZE as u64)?;
-    let content = signed(0, SIZE, 1, context.seed);
+    let reference = Reference::zeros("stripe", size_bytes as u64)?;
+    let content = signed(0, size_bytes, 1, context.seed);
     write_both(&device, &reference, 0, &content)?;
     device.flush()?;
     let mut held = 0;
@@ -73,7 +78,7 @@ fn places_chunks(context: &mut Context) -> Result<String, Stop> {
         held += member.allocated_bytes()?;
     }
     // From the middle of a chunk to the middle of one, over several rows.
-    let (offset, len) = (CHUNK / 2, 7 * CHUNK);
+    let (offset, len) = (chunk_bytes / 2, 7 * chunk_bytes);
     let node = server.live.block_device.display().to_string();
     let (offset_text, len_text) = (offset.to_string(), len.to_string());
     probe::run(context, BLKDISCARD, &["-f", "-o", &offset_text, "-l", &len_text, &node])?;
@@ -91,5 +96,5 @@ fn places_chunks(context: &mut Context) -> Result<String, Stop> {
     let md5 = reference.check_device(context, &device, "after the discard")?;
     drop(device);
     server.stop(context)?;
-    Ok(format!("{MEMBERS} members, chunks of {CHUNK}, MD5 {md5}"))
+    Ok(format!("{MEMBERS} members, chunks of {chunk_bytes}, MD5 {md5}"))
 }

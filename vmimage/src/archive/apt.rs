@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use super::sources::{self, Source};
 use super::{ArchiveError, families};
+use crate::arch::Arch;
 use crate::command::{self, CommandError, Finished};
 use crate::fsio::{self, At, IoError};
-
-/// The architecture of the guests, and of the programs that go into them.
-pub(super) const ARCHITECTURE: &str = "amd64";
 
 /// For one query of an index; the slowest takes two seconds on a loaded machine.
 pub(super) const QUERY_LIMIT: Duration = Duration::from_secs(120);
@@ -46,18 +44,24 @@ pub(super) struct Apt {
 impl Apt {
     /// Writes the configuration into `dir`, with lists shared in `lists`: apt names list files by
     /// their URI, so several configurations can each see their part of one directory.
-    pub(super) fn write(dir: &Path, lists: &Path, sources: &[Source]) -> Result<Apt, ArchiveError> {
+    pub(super) fn write(
+        dir: &Path,
+        lists: &Path,
+        sources: &[Source],
+        arch: Arch,
+    ) -> Result<Apt, ArchiveError> {
+        let architecture = arch.facts().debian;
         for part in ["sources", "cache/archives/partial", "log"] {
             fsio::create_dir_all(&dir.join(part))?;
         }
         fsio::create_dir_all(&lists.join("partial"))?;
-        let stanzas: String = sources.iter().map(|s| s.stanza(ARCHITECTURE)).collect();
+        let stanzas: String = sources.iter().map(|s| s.stanza(architecture)).collect();
         fsio::write_atomically(&dir.join("sources/archive.sources"), stanzas.as_bytes())?;
         let config = dir.join("apt.conf");
         if config.to_string_lossy().contains(['"', '\n', ' ']) {
             return Err(ArchiveError::BadCachePath { path: dir.to_owned() });
         }
-        fsio::write_atomically(&config, config_text(dir, lists).as_bytes())?;
+        fsio::write_atomically(&config, config_text(dir, lists, architecture).as_bytes())?;
         Ok(Apt { config })
     }
 
@@ -79,7 +83,7 @@ impl Apt {
     }
 }
 
-fn config_text(dir: &Path, lists: &Path) -> String {
+fn config_text(dir: &Path, lists: &Path, architecture: &str) -> String {
     let (dir, lists) = (dir.display(), lists.display());
     // `#clear` comes first: the machine's hooks (APT::Update::Post-Invoke and the like) would act on
     // the machine, and its index targets would fetch translations and application metadata.
@@ -90,8 +94,8 @@ fn config_text(dir: &Path, lists: &Path) -> String {
 #clear DPkg;
 #clear Acquire::IndexTargets;
 #clear Acquire::Languages;
-APT::Architecture "{ARCHITECTURE}";
-APT::Architectures {{ "{ARCHITECTURE}"; }};
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
 APT::Sandbox::User "root";
 APT::Default-Release "";
 APT::Get::List-Cleanup "false";

@@ -21,6 +21,7 @@ pub use record::{Deb, LockEntry, Record};
 pub use sources::{Source, parse_deb822, parse_one_line};
 pub use spec::ArchiveSpec;
 
+use crate::arch::Arch;
 use crate::cache::{Cache, CacheError, Key};
 use crate::command::{self, CommandError};
 use crate::fsio::{self, At, IoError};
@@ -146,6 +147,7 @@ pub enum ArchiveError {
 pub struct Archive {
     cache: Cache,
     spec: ArchiveSpec,
+    arch: Arch,
     state: OnceLock<State>,
 }
 
@@ -173,9 +175,19 @@ impl State {
 }
 
 impl Archive {
-    /// An archive whose lists and answers are kept in `cache`.
-    pub fn open(cache: &Cache, spec: ArchiveSpec) -> Archive {
-        Archive { cache: cache.clone(), spec, state: OnceLock::new() }
+    /// An archive's packages for one architecture. Lists and answers are kept in `cache`.
+    pub fn open(cache: &Cache, spec: ArchiveSpec, arch: Arch) -> Archive {
+        Archive { cache: cache.clone(), spec, arch, state: OnceLock::new() }
+    }
+
+    /// The same archive's packages for another architecture.
+    pub fn of_arch(&self, arch: Arch) -> Archive {
+        Archive::open(&self.cache, self.spec.clone(), arch)
+    }
+
+    /// The architecture its packages are for.
+    pub fn arch(&self) -> Arch {
+        self.arch
     }
 
     /// The cache it was opened with.
@@ -235,18 +247,18 @@ impl Archive {
             source.suites.retain(|suite| seen.insert((source.uris.clone(), suite.clone())));
         }
         all.retain(|source| !source.suites.is_empty());
-        let key = Key::new(all.iter().map(|s| s.stanza(apt::ARCHITECTURE)));
+        let key = Key::new(all.iter().map(|s| s.stanza(self.arch.facts().debian)));
         let dir = self.cache.root().join("apt").join(&key.hash()[..12]);
         let lists = dir.join("lists");
         let families = families
             .into_iter()
             .map(|family| {
-                let apt =
-                    Apt::write(&dir.join("family").join(&family.name), &lists, &family.sources)?;
+                let own = dir.join("family").join(&family.name);
+                let apt = Apt::write(&own, &lists, &family.sources, self.arch)?;
                 Ok((family, apt))
             })
             .collect::<Result<Vec<_>, ArchiveError>>()?;
-        let all = Apt::write(&dir.join("all"), &lists, &all)?;
+        let all = Apt::write(&dir.join("all"), &lists, &all, self.arch)?;
         fsio::create_dir_all(&dir.join("answers"))?;
         Ok(State { dir, all, families })
     }

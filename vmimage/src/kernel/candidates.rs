@@ -5,10 +5,8 @@
 use std::cmp::Ordering;
 
 use super::KernelSpec;
+use crate::arch::Arch;
 use crate::archive::{Record, version};
-
-/// All package names of kernels for virtual machines: Debian's cloud flavour, Ubuntu's generic one.
-pub(super) const NAMES: &str = "^linux-(image|binary|modules|modules-extra|base)(-unsigned)?-[0-9].*-(cloud-amd64|generic)(-unsigned)?$";
 
 /// One kernel release in one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +17,8 @@ pub struct Candidate {
     pub version: String,
     /// The family whose index lists it.
     pub family: String,
+    /// The size of its pages, in KiB.
+    pub page_kib: u32,
     /// What to download: the image first.
     pub packages: Vec<Record>,
     /// Packages it needs that the archive no longer has. Empty means whole.
@@ -45,6 +45,10 @@ impl Candidate {
 
     /// Whether `spec` means this kernel, or one that this one competes with.
     pub fn matches(&self, spec: &KernelSpec) -> bool {
+        self.page_kib == spec.page_kib() && self.is_version(spec)
+    }
+
+    fn is_version(&self, spec: &KernelSpec) -> bool {
         let numbers = self.numbers();
         let at = |i: usize| numbers.get(i).copied().unwrap_or(0);
         match spec {
@@ -53,6 +57,7 @@ impl Candidate {
                 (at(0), at(1), at(2)) == (*major, *minor, *patch) && !self.is_rc()
             }
             KernelSpec::Newest => true,
+            KernelSpec::Paged { of, .. } => self.is_version(of),
             KernelSpec::Files { .. } | KernelSpec::Built { .. } => false,
         }
     }
@@ -69,7 +74,7 @@ impl Candidate {
 }
 
 /// The releases that the records of one family amount to.
-pub fn of_records(family: &str, records: &[Record]) -> Vec<Candidate> {
+pub fn of_records(arch: Arch, family: &str, records: &[Record]) -> Vec<Candidate> {
     let find = |name: &str, version: &str| {
         records.iter().find(|r| r.name == name && r.version == version).cloned()
     };
@@ -88,6 +93,7 @@ pub fn of_records(family: &str, records: &[Record]) -> Vec<Candidate> {
             release: release.to_owned(),
             version: image.version.clone(),
             family: family.to_owned(),
+            page_kib: arch.facts().page_kib_of(release),
             packages: vec![image.clone()],
             missing: Vec::new(),
         };
@@ -141,6 +147,7 @@ mod tests {
     fn index() -> Vec<Candidate> {
         let r = record;
         of_records(
+            Arch::X86_64,
             "sid",
             &[
                 // One package, signed and unsigned; and the metapackage of the series.
@@ -225,6 +232,29 @@ mod tests {
         let spec = KernelSpec::parse("7.1.13").unwrap();
         let found = index().into_iter().find(|c| c.matches(&spec)).unwrap();
         assert_eq!(found.missing, ["linux-modules-7.1.13+deb13-cloud-amd64"]);
+    }
+
+    #[test]
+    fn large_pages_are_taken_only_where_they_are_named() {
+        let releases = ["7.3.4+deb13-cloud-arm64", "7.3.4+deb13-arm64-16k"];
+        let records: Vec<_> = ["binary", "modules"]
+            .iter()
+            .flat_map(|stem| releases.map(|release| format!("linux-{stem}-{release}")))
+            .map(|name| record(&name, "7.3.4-1", &[]))
+            .collect();
+        let all = of_records(Arch::Aarch64, "sid", &records);
+        let of = |spec: &str| {
+            let spec = KernelSpec::parse(spec).unwrap();
+            let found = all.iter().filter(|c| c.matches(&spec) && c.is_whole());
+            found.map(|c| c.release.as_str()).collect::<Vec<_>>()
+        };
+        for spec in ["7.3", "7.3.4", "newest", "7.3+4k"] {
+            assert_eq!(of(spec), ["7.3.4+deb13-cloud-arm64"], "{spec}");
+        }
+        for spec in ["7.3+16k", "7.3.4+16k", "newest+16k"] {
+            assert_eq!(of(spec), ["7.3.4+deb13-arm64-16k"], "{spec}");
+        }
+        assert!(of("7.3+64k").is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use walkdir::WalkDir;
 
 use super::built;
 use super::{Candidate, Kernel, KernelError, KernelSource, KernelSpec, ResolvedKernel};
+use crate::arch::Arch;
 use crate::archive::{Archive, LockEntry, lock_entries};
 use crate::cache::{Cache, Key};
 use crate::fsio::{self, At};
@@ -17,6 +18,7 @@ const LAYOUT: &str = "kernel layout 1";
 
 /// Checks the files a user brought, before anything is built from them.
 pub(super) fn check_files(
+    arch: Arch,
     spec: &KernelSpec,
     bzimage: &Path,
     modules_dir: Option<&Path>,
@@ -25,10 +27,8 @@ pub(super) fn check_files(
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
-    let head = fsio::read(bzimage)?;
-    // The boot protocol's magic number, at a fixed offset of every x86 bzImage.
-    if head.get(0x202..0x206) != Some(b"HdrS".as_slice()) {
-        return Err(bad(bzimage, "it is no x86 bzImage (give arch/x86/boot/bzImage, not vmlinux)"));
+    if !arch.facts().is_image(&fsio::read(bzimage)?) {
+        return Err(bad(bzimage, &format!("it is no {}", arch.facts().image)));
     }
     let modules_dir = modules_dir.map(|dir| {
         let reason = "no modules are there (give the directory lib/modules/RELEASE)";
@@ -216,15 +216,16 @@ mod tests {
             bzimage: bzimage.clone(),
             modules_dir: Some(dir.path().to_owned()),
         };
-        let error = check_files(&spec, &bzimage, None).unwrap_err().to_string();
+        let error = check_files(Arch::X86_64, &spec, &bzimage, None).unwrap_err().to_string();
         assert!(error.contains("no x86 bzImage"), "{error}");
         let mut image = vec![0; 4096];
         image[0x202..0x206].copy_from_slice(b"HdrS");
         fs::write(&bzimage, image).unwrap();
-        let error = check_files(&spec, &bzimage, Some(dir.path())).unwrap_err().to_string();
+        let error =
+            check_files(Arch::X86_64, &spec, &bzimage, Some(dir.path())).unwrap_err().to_string();
         assert!(error.contains("lib/modules/RELEASE"), "{error}");
         put(dir.path(), "lib/modules/6.99.1-mine/kernel/a.ko");
-        let resolved = check_files(&spec, &bzimage, Some(dir.path())).unwrap();
+        let resolved = check_files(Arch::X86_64, &spec, &bzimage, Some(dir.path())).unwrap();
         assert_eq!(resolved.release, "6.99.1-mine");
     }
 }

@@ -8,7 +8,7 @@ mod fetch;
 mod instrument;
 mod spec;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use built::{BuildError, DriverNotes, Recipe, missing_tools};
@@ -17,6 +17,7 @@ pub use fetch::fetch;
 pub use instrument::{Instrument, InstrumentError, Instruments};
 pub use spec::{KernelSpec, SpecError};
 
+use crate::arch::Arch;
 use crate::archive::{Archive, ArchiveError, LockEntry};
 use crate::cache::CacheError;
 use crate::command::CommandError;
@@ -28,10 +29,12 @@ use crate::source_package::{self, SourcePackageError};
 #[non_exhaustive]
 pub enum KernelError {
     /// No package of it is in the archive.
-    #[error("the archive has no kernel {spec}: whole ones are {}", list(whole))]
+    #[error("the archive has no kernel {spec} for {arch}: whole ones are {}", list(whole))]
     Unknown {
         /// What was asked for.
         spec: String,
+        /// For which guests.
+        arch: Arch,
         /// The newest whole release of each series.
         whole: Vec<String>,
     },
@@ -50,6 +53,17 @@ pub enum KernelError {
         missing: Vec<String>,
         /// The newest whole release of each series.
         whole: Vec<String>,
+    },
+    /// It would have to be built, for guests of another architecture than the builder's.
+    #[error(
+        "`{spec}` cannot be built for {arch}: own kernels are for {} only, name one of the archive's (7.3, 7.3+16k)",
+        Arch::X86_64
+    )]
+    BuiltElsewhere {
+        /// What was asked for.
+        spec: String,
+        /// For which guests.
+        arch: Arch,
     },
     /// A kernel brought by the user cannot be used.
     #[error("cannot use the kernel {}: {reason}", path.display())]
@@ -124,7 +138,7 @@ pub enum KernelSource {
     Built(Recipe),
     /// Files brought by the user, as in [`KernelSpec::Files`].
     Files {
-        /// The bzImage.
+        /// The kernel image.
         bzimage: PathBuf,
         /// A directory as `/lib/modules/RELEASE`; `None` where everything is built in.
         modules_dir: Option<PathBuf>,
@@ -136,9 +150,9 @@ pub enum KernelSource {
 pub struct Kernel {
     /// The release, as `uname -r` will print it.
     pub release: String,
-    /// The bzImage.
+    /// The kernel image.
     pub vmlinuz: PathBuf,
-    /// SHA-256 of the bzImage, hex.
+    /// SHA-256 of the kernel image, hex.
     pub vmlinuz_sha256: String,
     /// A directory as `/lib/modules/RELEASE`; `None` where everything is built in.
     pub modules_dir: Option<PathBuf>,
@@ -170,22 +184,22 @@ fn value_in_config(text: &str, name: &str) -> Option<String> {
 
 /// Every kernel release the archive lists, whole or not, in all families.
 pub fn list_candidates(archive: &Archive) -> Result<Vec<Candidate>, ArchiveError> {
-    let mut found = Vec::new();
+    let (arch, mut found) = (archive.arch(), Vec::new());
     for family in archive.families()? {
-        let records = archive.candidates(&family, candidates::NAMES)?;
-        found.extend(of_records(&family, &records));
+        let records = archive.candidates(&family, &arch.facts().kernel_packages())?;
+        found.extend(of_records(arch, &family, &records));
     }
     Ok(found)
 }
 
-/// The series the archive has, oldest first, each with its newest whole release.
+/// The series the archive has with pages of the usual size, oldest first, each with its newest whole release.
 pub fn list_series(archive: &Archive) -> Result<Vec<Series>, ArchiveError> {
-    Ok(series_of(&list_candidates(archive)?))
+    Ok(series_of(&list_candidates(archive)?, KernelSpec::Newest.page_kib()))
 }
 
-fn series_of(all: &[Candidate]) -> Vec<Series> {
+fn series_of(all: &[Candidate], page_kib: u32) -> Vec<Series> {
     let mut by_series: BTreeMap<(u32, u32), Vec<&Candidate>> = BTreeMap::new();
-    for candidate in all {
+    for candidate in all.iter().filter(|candidate| candidate.page_kib == page_kib) {
         if let [major, minor, ..] = candidate.numbers()[..] {
             by_series.entry((major, minor)).or_default().push(candidate);
         }
@@ -211,9 +225,13 @@ fn series_of(all: &[Candidate]) -> Vec<Series> {
 /// Decides which kernel `spec` means today. Needs no archive for files.
 pub fn resolve(archive: &Archive, spec: &KernelSpec) -> Result<ResolvedKernel, KernelError> {
     if let KernelSpec::Files { bzimage, modules_dir } = spec {
-        return fetch::check_files(spec, bzimage, modules_dir.as_deref());
+        return fetch::check_files(archive.arch(), spec, bzimage, modules_dir.as_deref());
     }
     if let KernelSpec::Built { series, with } = spec {
+        if archive.arch() != Arch::X86_64 {
+            let (spec, arch) = (spec.to_string(), archive.arch());
+            return Err(KernelError::BuiltElsewhere { spec, arch });
+        }
         let series = series.map(|(major, minor)| format!("{major}.{minor}"));
         let source = source_package::find(archive, series.as_deref())?;
         let recipe = Recipe { source, with: with.clone() };
@@ -221,13 +239,14 @@ pub fn resolve(archive: &Archive, spec: &KernelSpec) -> Result<ResolvedKernel, K
         let source = KernelSource::Built(recipe);
         return Ok(ResolvedKernel { spec: spec.clone(), release, source });
     }
-    match choose(&list_candidates(archive)?, spec) {
-        Err(_) if archive.refresh_after_miss()? => choose(&list_candidates(archive)?, spec),
+    let choose = || choose(&list_candidates(archive)?, spec, archive.arch());
+    match choose() {
+        Err(_) if archive.refresh_after_miss()? => choose(),
         chosen => chosen,
     }
 }
 
-fn choose(all: &[Candidate], spec: &KernelSpec) -> Result<ResolvedKernel, KernelError> {
+fn choose(all: &[Candidate], spec: &KernelSpec, arch: Arch) -> Result<ResolvedKernel, KernelError> {
     let best = |whole: bool| {
         // Of equals the first is taken: families are ordered from the machine's own to the newest.
         all.iter()
@@ -242,7 +261,15 @@ fn choose(all: &[Candidate], spec: &KernelSpec) -> Result<ResolvedKernel, Kernel
             source: KernelSource::Packages(chosen.clone()),
         });
     }
-    let whole = series_of(all).into_iter().filter_map(|s| s.newest_whole).collect();
+    let whole_with = |page_kib| -> Vec<String> {
+        series_of(all, page_kib).into_iter().filter_map(|s| s.newest_whole).collect()
+    };
+    let mut whole = whole_with(spec.page_kib());
+    if whole.is_empty() {
+        // None has pages of that size: the others say which sizes there are.
+        let sizes: BTreeSet<u32> = all.iter().map(|candidate| candidate.page_kib).collect();
+        whole = sizes.into_iter().flat_map(whole_with).collect();
+    }
     let spec = spec.to_string();
     Err(match best(false) {
         Some(broken) => KernelError::NotWhole {
@@ -251,7 +278,7 @@ fn choose(all: &[Candidate], spec: &KernelSpec) -> Result<ResolvedKernel, Kernel
             missing: broken.missing.clone(),
             whole,
         },
-        None => KernelError::Unknown { spec, whole },
+        None => KernelError::Unknown { spec, arch, whole },
     })
 }
 
@@ -264,6 +291,7 @@ mod tests {
             release: release.into(),
             version: version.into(),
             family: family.into(),
+            page_kib: 4,
             packages: Vec::new(),
             missing: missing.iter().map(|m| (*m).to_owned()).collect(),
         }
@@ -280,7 +308,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_missing_and_what_is_there() {
-        let choose = |spec| choose(&all(), &KernelSpec::parse(spec).unwrap());
+        let choose = |spec| choose(&all(), &KernelSpec::parse(spec).unwrap(), Arch::X86_64);
         let gone = choose("7.0").unwrap_err().to_string();
         assert!(gone.contains("7.0.4-a lacks linux-modules-7.0.4-a"), "{gone}");
         assert!(gone.contains("6.12.5-a, 7.3.4-a"), "{gone}");
@@ -289,15 +317,30 @@ mod tests {
     }
 
     #[test]
+    fn where_none_has_such_pages_all_are_listed() {
+        let large = Candidate { page_kib: 16, ..candidate("7.3.4-16k", "7.3.4-1", "sid", &[]) };
+        let all = [all(), vec![large]].concat();
+        let choose = |spec| choose(&all, &KernelSpec::parse(spec).unwrap(), Arch::Aarch64);
+        assert_eq!(choose("7.3+16k").unwrap().release, "7.3.4-16k");
+        let error = choose("6.12+16k").unwrap_err().to_string();
+        assert!(
+            error.ends_with("no kernel 6.12+16k for aarch64: whole ones are 7.3.4-16k"),
+            "{error}"
+        );
+        let error = choose("7.3+64k").unwrap_err().to_string();
+        assert!(error.ends_with("are 6.12.5-a, 7.3.4-a, 7.3.4-16k"), "{error}");
+    }
+
+    #[test]
     fn of_equal_versions_the_machines_own_family_is_taken() {
-        let chosen = choose(&all(), &KernelSpec::Series(6, 12)).unwrap();
+        let chosen = choose(&all(), &KernelSpec::Series(6, 12), Arch::X86_64).unwrap();
         let KernelSource::Packages(chosen) = chosen.source else { panic!("not packages") };
         assert_eq!(chosen.family, "bookworm");
     }
 
     #[test]
     fn series_are_in_numeric_order_with_what_is_broken() {
-        let series = series_of(&all());
+        let series = series_of(&all(), 4);
         let names: Vec<_> = series.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["6.12", "7.0", "7.3"]);
         assert_eq!(series[1].newest_whole, None);

@@ -22,6 +22,13 @@ pub enum KernelSpec {
         /// A directory as `/lib/modules/RELEASE`.
         modules_dir: Option<PathBuf>,
     },
+    /// One of the archive's with larger pages than usual: `7.3+16k`.
+    Paged {
+        /// Which one, by its version.
+        of: Box<KernelSpec>,
+        /// The size of its pages, in KiB.
+        page_kib: u32,
+    },
     /// One built here from the archive's sources: `7.3+kasan,lockdep`.
     Built {
         /// The series; `None` is the newest whose sources the archive has.
@@ -36,7 +43,7 @@ pub enum KernelSpec {
 pub enum SpecError {
     /// No series, version or `newest`.
     #[error(
-        "`{0}` names no kernel: use a series (6.12), a version (6.18.5), `newest`, or a series and what to build it with (7.3+kasan,lockdep)"
+        "`{0}` names no kernel: use a series (6.12), a version (6.18.5), `newest`, or a series and what to build it with (7.3+kasan,lockdep) or the size of its pages (7.3+16k)"
     )]
     Word(String),
     /// A version and instruments: the archive keeps one version's sources for a series.
@@ -44,15 +51,39 @@ pub enum SpecError {
         "`{0}` cannot be built: name a series (7.3+kasan), whose sources the archive has in one version"
     )]
     ExactBuilt(String),
+    /// A size of pages that no kernel has, or one with something beside it.
+    #[error(
+        "`{0}` names no pages: the size is 4k, 16k or 64k, and nothing stands beside it (7.3+16k)"
+    )]
+    Pages(String),
     /// Instruments that do not exist.
     #[error(transparent)]
     Instrument(#[from] InstrumentError),
 }
 
+/// The pages of a kernel that is named without any.
+const PAGE_KIB_DEFAULT: u32 = 4;
+
+/// Words for sizes of pages.
+const PAGES: [(&str, u32); 3] = [("4k", PAGE_KIB_DEFAULT), ("16k", 16), ("64k", 64)];
+
+/// Whether somebody meant a size of pages: `8k`.
+fn is_size(word: &str) -> bool {
+    let digits = word.strip_suffix('k').unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl KernelSpec {
-    /// Reads `6.12`, `6.18.5`, `newest` or `7.3+kasan,lockdep`.
+    /// Reads `6.12`, `6.18.5`, `newest`, `7.3+16k` or `7.3+kasan,lockdep`.
     pub fn parse(text: &str) -> Result<KernelSpec, SpecError> {
         if let Some((base, with)) = text.split_once('+').filter(|(base, _)| !base.is_empty()) {
+            if let Some((_, page_kib)) = PAGES.iter().find(|(word, _)| *word == with) {
+                let of = Box::new(KernelSpec::parse(base)?);
+                return Ok(KernelSpec::Paged { of, page_kib: *page_kib });
+            }
+            if with.split([',', '+']).any(is_size) {
+                return Err(SpecError::Pages(text.to_owned()));
+            }
             let series = match KernelSpec::parse(base)? {
                 KernelSpec::Series(major, minor) => Some((major, minor)),
                 KernelSpec::Newest => None,
@@ -76,6 +107,17 @@ impl KernelSpec {
     }
 }
 
+impl KernelSpec {
+    /// The size of its pages in KiB, where that decides which kernel is meant.
+    #[must_use]
+    pub fn page_kib(&self) -> u32 {
+        match self {
+            KernelSpec::Paged { page_kib, .. } => *page_kib,
+            _ => PAGE_KIB_DEFAULT,
+        }
+    }
+}
+
 impl std::str::FromStr for KernelSpec {
     type Err = SpecError;
 
@@ -91,6 +133,7 @@ impl fmt::Display for KernelSpec {
             KernelSpec::Exact(major, minor, patch) => write!(f, "{major}.{minor}.{patch}"),
             KernelSpec::Newest => f.write_str("newest"),
             KernelSpec::Files { bzimage, .. } => write!(f, "{}", bzimage.display()),
+            KernelSpec::Paged { of, page_kib } => write!(f, "{of}+{page_kib}k"),
             KernelSpec::Built { series: Some((major, minor)), with } => {
                 write!(f, "{major}.{minor}+{with}")
             }
@@ -113,6 +156,23 @@ mod tests {
     fn words_that_name_a_kernel(#[case] text: &str, #[case] spec: KernelSpec) {
         assert_eq!(KernelSpec::parse(text).unwrap(), spec);
         assert_eq!(spec.to_string(), text);
+    }
+
+    #[test]
+    fn words_that_name_a_size_of_pages() {
+        let of = |text| Box::new(KernelSpec::parse(text).unwrap());
+        for (text, base) in [("7.3+16k", "7.3"), ("6.18.5+64k", "6.18.5"), ("newest+4k", "newest")]
+        {
+            let spec = KernelSpec::parse(text).unwrap();
+            assert!(matches!(&spec, KernelSpec::Paged { of: base_of, .. } if *base_of == of(base)));
+            assert_eq!(spec.to_string(), text);
+        }
+        assert_eq!(KernelSpec::parse("7.3+16k").unwrap().page_kib(), 16);
+        for wrong in ["7.3+8k", "7.3+16k+kasan", "7.3+16k,kasan", "+16k", "x+16k"] {
+            assert!(KernelSpec::parse(wrong).is_err(), "{wrong}");
+        }
+        let error = KernelSpec::parse("7.3+16k,kasan").unwrap_err().to_string();
+        assert!(error.contains("nothing stands beside it"), "{error}");
     }
 
     #[test]

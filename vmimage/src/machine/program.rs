@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::arch::Arch;
 use crate::command::{self, CommandError};
 
 /// The oldest QEMU that is trusted. 7.2 under TCG makes random oopses in guests that have no bug, which
@@ -54,7 +55,7 @@ impl fmt::Display for QemuVersion {
     }
 }
 
-/// A QEMU system emulator for x86-64 and how to start it.
+/// A QEMU system emulator and how to start it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QemuProgram {
     /// What is executed: QEMU itself, or the dynamic loader it is run through. It has to become QEMU by
@@ -111,12 +112,46 @@ impl QemuProgram {
         }
         Ok(())
     }
+
+    /// Refuses a QEMU that emulates another architecture.
+    ///
+    /// # Errors
+    /// [`ProgramError::OtherArch`], and where the program cannot be run.
+    pub fn require_machine(&self, arch: Arch) -> Result<(), ProgramError> {
+        let mut ask = Command::new(&self.program);
+        ask.args(&self.prefix_args).args(["-machine", "help"]);
+        let answer = command::run(&mut ask, VERSION_LIMIT)?;
+        let options = arch.facts().machine;
+        let machine = options.split_once(',').map_or(options, |(machine, _)| machine);
+        if has_machine(&answer.stdout, machine) {
+            return Ok(());
+        }
+        Err(ProgramError::OtherArch { program: self.program.clone(), machine, arch })
+    }
+}
+
+/// Whether the output of `-machine help` names a machine.
+fn has_machine(output: &str, machine: &str) -> bool {
+    output.lines().any(|line| line.split_whitespace().next() == Some(machine))
 }
 
 /// Why a program cannot be used as QEMU.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramError {
+    /// It emulates something else.
+    #[error(
+        "QEMU {program} has no machine `{machine}`, so it is not for {arch} guests: name a {} with --qemu",
+        arch.facts().emulator
+    )]
+    OtherArch {
+        /// What was run.
+        program: PathBuf,
+        /// The machine that was looked for.
+        machine: &'static str,
+        /// What the guests are.
+        arch: Arch,
+    },
     /// It did not run.
     #[error("cannot ask QEMU for its version: {0}")]
     Run(#[from] CommandError),

@@ -7,15 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::accel::Accelerator;
 use super::program::QemuProgram;
+use crate::arch::Arch;
 
-/// Longest command line an x86 kernel keeps; the rest is cut without a word.
+/// Longest command line that kernels of all architectures keep; the rest is cut without a word.
 pub const CMDLINE_LIMIT_BYTES: usize = 2047;
-
-/// The guest CPU under emulation: the fewest features, which boots fastest, and the two that save more than
-/// they cost (interrupts without memory-mapped registers, random numbers from the first moment on). Medians
-/// of 5 boots to power-off on 2 loaded cores under QEMU 10.0.13, kernel 6.12 / 7.3: this one 2.65 / 3.00 s,
-/// plain `qemu64` 2.77 / 3.40 s, `max` 2.91 / 3.22 s, Haswell 2.82 / 3.08 s. None of the 60 boots failed.
-const TCG_CPU: &str = "qemu64,+x2apic,+rdrand";
 
 /// What the guest's time is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +25,13 @@ pub enum Clock {
 /// One virtual machine.
 #[derive(Clone, Debug)]
 pub struct MachineSpec {
-    /// Kernel image (bzImage).
+    /// What its CPUs are, and with it everything around them.
+    pub arch: Arch,
+    /// Kernel image.
     pub kernel: PathBuf,
     /// Initial root file system.
     pub initramfs: PathBuf,
-    /// Kernel command line. `console=ttyS0` is what makes the console file useful and `panic=-1` what
+    /// Kernel command line. `console=` with the architecture's is what makes the console file useful and `panic=-1` what
     /// turns a panic into an exit; both are the caller's to give.
     pub cmdline: String,
     /// Number of CPUs.
@@ -140,8 +137,7 @@ impl MachineSpec {
         self.check_values()?;
         let mut args = program.prefix_args.clone();
         args.extend(program.firmware_args.iter().cloned());
-        // The built-in devices that are switched off only cost the guest time to look for them.
-        push(&mut args, &["-machine", "q35,sata=off,smbus=off,vmport=off"]);
+        push(&mut args, &["-machine", self.arch.facts().machine]);
         push(&mut args, &["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         self.push_cpu(&mut args);
         push(&mut args, &["-m", &format!("{}M", self.memory_mib), "-kernel"]);
@@ -160,10 +156,11 @@ impl MachineSpec {
 
     fn push_cpu(&self, args: &mut Vec<OsString>) {
         let smp = self.cpus.to_string();
+        let emulated = self.arch.facts().emulated_cpu;
         let (cpu, accel) = match (self.accelerator, self.clock) {
             (Accelerator::Kvm, _) => ("host", "kvm"),
-            (Accelerator::Tcg, Clock::Wall) => (TCG_CPU, "tcg,thread=multi"),
-            (Accelerator::Tcg, Clock::Instructions) => (TCG_CPU, "tcg,thread=single"),
+            (Accelerator::Tcg, Clock::Wall) => (emulated, "tcg,thread=multi"),
+            (Accelerator::Tcg, Clock::Instructions) => (emulated, "tcg,thread=single"),
         };
         push(args, &["-cpu", cpu, "-accel", accel, "-smp", &smp]);
         if self.clock == Clock::Instructions {
@@ -235,6 +232,7 @@ mod tests {
 
     fn spec() -> MachineSpec {
         MachineSpec {
+            arch: Arch::X86_64,
             kernel: "/k".into(),
             initramfs: "/i".into(),
             cmdline: "console=ttyS0 panic=-1".into(),
@@ -289,6 +287,14 @@ mod tests {
         let line = line(&MachineSpec { accelerator: Accelerator::Kvm, ..spec() });
         assert!(line.contains("-cpu host -accel kvm -smp 2"), "{line}");
         assert!(!line.contains("tcg"), "{line}");
+    }
+
+    #[test]
+    fn another_architecture_is_another_machine_and_cpu() {
+        let line = line(&MachineSpec { arch: Arch::Aarch64, ..spec() });
+        assert!(line.contains("-machine virt,gic-version=3 -nodefaults"), "{line}");
+        assert!(line.contains("-cpu neoverse-n1 -accel tcg,thread=multi -smp 2"), "{line}");
+        assert!(!line.contains("q35") && !line.contains("qemu64"), "{line}");
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub(crate) struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct E2eArgs {
-    /// Kernel: a series (`6.12`, `7.3`), a release (`6.18.5`), `newest`, or a bzImage file. Repeatable.
+    /// Kernel: a series (`6.12`, `7.3`), a release (`6.18.5`), `newest`, or a kernel image; with larger pages `7.3+16k`.
+    /// Repeatable.
     #[arg(long = "kernel", value_name = "KERNEL")]
     pub(crate) kernels: Vec<String>,
     /// Only scenarios whose id holds this text, or matches it as a pattern with `*`. Repeatable.

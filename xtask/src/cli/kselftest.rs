@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use vmimage::arch::Arch;
 
 use super::{Accel, MachineArgs, SourceArgs};
 
@@ -56,6 +57,8 @@ pub(crate) struct KselftestArgs {
 impl KselftestArgs {
     /// The machine to boot.
     pub(crate) fn machine(&self) -> MachineArgs {
-        MachineArgs { cpus: self.cpus, memory_mib: self.memory_mib, accel: self.accel }
+        // The kernel's own server is built with this machine's compiler.
+        let arch = Arch::X86_64;
+        MachineArgs { cpus: self.cpus, memory_mib: self.memory_mib, accel: self.accel, arch }
     }
 }

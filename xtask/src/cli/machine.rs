@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use vmimage::arch::Arch;
 
 /// Where things come from; shared by everything that boots a machine.
 #[derive(Clone, Debug, Default, Args)]
@@ -46,6 +48,16 @@ pub(crate) struct MachineArgs {
     /// Accelerator; `auto` boots a boot sector to see whether KVM really works.
     #[arg(long, value_enum, default_value_t = Accel::Auto, help_heading = "Machine")]
     pub(crate) accel: Accel,
+    /// Architecture of the guest; another one than this machine's is emulated.
+    #[arg(long, default_value_t = Arch::X86_64, value_parser = arch(), help_heading = "Machine")]
+    pub(crate) arch: Arch,
+}
+
+/// Its name, one of those there are.
+fn arch() -> impl TypedValueParser<Value = Arch> {
+    let named = |name: String| Arch::ALL.into_iter().find(|arch| arch.facts().name == name);
+    PossibleValuesParser::new(Arch::ALL.map(|arch| arch.facts().name))
+        .map(move |name| named(name).unwrap_or_default())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

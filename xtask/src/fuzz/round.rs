@@ -94,7 +94,7 @@ impl<'a> Bench<'a> {
         name: &str,
     ) -> Result<Self, Error> {
         let progress = Arc::new(Terminal::new());
-        let workshop = Workshop::open(sources, &progress)?;
+        let workshop = Workshop::open(sources, machine.arch, &progress)?;
         let folder = output.map_or_else(
             || {
                 workspace::root()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reports::gate::{BASE, Baseline, CONTROL};
 use reports::perf::{PerfReport, Subject};
+use vmimage::arch::Arch;
 
 use super::baselines::{self, Scope};
 use crate::cli::{GateArgs, PerfClock, PerfTarget};
@@ -49,7 +50,7 @@ impl Course {
         seed: u64,
     ) -> Result<Self, Error> {
         let progress = Arc::new(Terminal::new());
-        let mut workshop = Workshop::open(&args.measure.sources, &progress)?;
+        let mut workshop = Workshop::open(&args.measure.sources, Arch::X86_64, &progress)?;
         let emulator = workshop.emulator(args.measure.clock.accel())?;
         let kernel = baselines::kernel(args, baseline, &workshop)?;
         let beside = args.base.is_some() || args.base_program.is_some();

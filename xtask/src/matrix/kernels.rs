@@ -85,6 +85,7 @@ mod tests {
             release: format!("{release}-a"),
             version: format!("{release}-1"),
             family: "sid".into(),
+            page_kib: 4,
             packages: Vec::new(),
             missing: missing.iter().map(|name| (*name).to_owned()).collect(),
         }

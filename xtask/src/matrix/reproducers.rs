@@ -42,8 +42,9 @@ pub(crate) fn write(matrix: &Matrix, report: &Report, folder: &Path) -> Result<V
             let text = serde_json::to_string_pretty(&found).map_err(Error::infrastructure)? + "\n";
             crate::workspace::write(&path, text)?;
             commands.push(format!(
-                "cargo xtask replay --kernel {} {}",
+                "cargo xtask replay --kernel {}{} {}",
                 column.kernel,
+                column.more_options(),
                 path.display()
             ));
         }

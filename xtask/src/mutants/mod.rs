@@ -14,6 +14,8 @@ pub(crate) use mutant::Mutant;
 
 use std::path::Path;
 
+use vmimage::arch::Arch;
+
 use crate::edit::Edit;
 use crate::error::Error;
 use crate::tree;
@@ -25,10 +27,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Mutant> {
 }
 
 /// The guest's programs of a copy of this tree that has every bug in it, each behind the one switch.
-pub(crate) fn build() -> Result<GuestPrograms, Error> {
+pub(crate) fn build(arch: Arch) -> Result<GuestPrograms, Error> {
     let more = [(mutant::SWITCH_FILE, mutant::SWITCH)];
     let tree: &Path = &tree::copy("mutants", &edits(), &more)?;
-    workspace::build_guest_programs_of(tree, &tree::build_folder(tree))
+    workspace::build_guest_programs_of(tree, &tree::build_folder(tree), arch)
 }
 
 fn edits() -> Vec<Edit> {

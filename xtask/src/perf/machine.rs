@@ -40,10 +40,15 @@ pub(crate) struct Said {
 impl PerfMachine<'_> {
     /// Runs the plan. An error means that there was no machine at all.
     pub(crate) fn run(&self, plan: &PerfPlan, progress: &Terminal) -> Result<Said, Error> {
+        let arch = self.emulator.arch;
         let spec = MachineSpec {
+            arch,
             kernel: self.ready.image.vmlinuz.clone(),
             initramfs: self.ready.image.initramfs.clone(),
-            cmdline: format!("console=ttyS0 panic=-1 oops=panic runner.perf runner.port={PORT}"),
+            cmdline: format!(
+                "console={} panic=-1 oops=panic runner.perf runner.port={PORT}",
+                arch.facts().console
+            ),
             cpus: self.cpus,
             memory_mib: self.memory_mib,
             accelerator: self.emulator.accelerator,

@@ -5,8 +5,11 @@ use rand::seq::IndexedRandom;
 use ublk::uapi::desc_area_stride_bytes;
 
 use super::super::act::Act;
+use crate::block::page_bytes;
 
-const PAGE: u32 = 4096;
+fn page() -> u32 {
+    u32::try_from(page_bytes()).unwrap_or(4096)
+}
 
 /// An act of a case about memory.
 pub(super) fn act(rng: &mut impl Rng) -> Act {
@@ -29,8 +32,8 @@ pub(super) fn act(rng: &mut impl Rng) -> Act {
 }
 
 fn offset(rng: &mut impl Rng) -> u64 {
-    let stride = desc_area_stride_bytes(24, u64::from(PAGE));
-    let page = u64::from(PAGE);
+    let page = u64::from(page());
+    let stride = desc_area_stride_bytes(24, page);
     let known =
         [0, 0, 0, stride, stride, page, stride - page, 2 * stride, 3 * stride, 0x8000_0000, 100];
     match rng.random_range(0..8) {
@@ -43,9 +46,10 @@ fn offset(rng: &mut impl Rng) -> u64 {
 
 /// One page is right for every device here.
 fn length(rng: &mut impl Rng) -> u32 {
-    *[PAGE, PAGE, PAGE, PAGE, 24, 96, 0, 1, PAGE + 1, 2 * PAGE, 8 * PAGE, 1 << 20]
+    let page = page();
+    *[page, page, page, page, 24, 96, 0, 1, page + 1, 2 * page, 8 * page, 1 << 20]
         .choose(rng)
-        .unwrap_or(&PAGE)
+        .unwrap_or(&page)
 }
 
 fn bytes(rng: &mut impl Rng) -> u32 {

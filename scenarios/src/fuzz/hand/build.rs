@@ -14,6 +14,7 @@ use super::super::shot::{Base, Change, Dev, Other, Place, Shot, To, control_op};
 use super::Order;
 use super::device::{CLIENT_SECTOR, Own, PAYLOADS_BYTES};
 use super::shots::Common;
+use crate::block::page_bytes;
 
 /// An id that no device has.
 pub(super) const NOBODYS_ID: u32 = (1 << 20) - 7;
@@ -162,8 +163,8 @@ impl Common {
             Some(CtrlOp::UpdateSize) => fields.data = 8192,
             Some(CtrlOp::QuiesceDev) => fields.data = 200,
             Some(CtrlOp::RegBuf) => {
-                let addr = self.arena.addr(PAYLOADS_BYTES);
-                let memory = ShmemBufReg { addr, len: 4096, ..ShmemBufReg::default() };
+                let (addr, len) = (self.arena.addr(PAYLOADS_BYTES), page_bytes() as u64);
+                let memory = ShmemBufReg { addr, len, ..ShmemBufReg::default() };
                 bytes = memory.as_bytes().to_vec();
             }
             _ => {}

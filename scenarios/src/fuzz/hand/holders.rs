@@ -17,6 +17,7 @@ use super::super::act::{Act, Hold};
 use super::super::rings;
 use super::device::Own;
 use super::{Problem, Reply, left, result_of};
+use crate::block::page_bytes;
 
 /// Most holders of a case.
 const HOLDERS_MAX: usize = 12;
@@ -98,7 +99,8 @@ fn held_by(own: &Own, file: &CharFile, how: Hold) -> Result<Holder, Problem> {
         Hold::Open | Hold::Dup => Holder::Copy(file.as_fd().try_clone_to_owned()?),
         Hold::Mapping => {
             let bytes = u64::from(own.info.io_desc_stride_bytes());
-            let len = (bytes * u64::from(own.info.queue_depth)).next_multiple_of(4096);
+            let len =
+                (bytes * u64::from(own.info.queue_depth)).next_multiple_of(page_bytes() as u64);
             let read = Protection { read: true, write: false, exec: false };
             Holder::Mapping(file.map_any(0, usize::try_from(len)?, read, false)?)
         }
