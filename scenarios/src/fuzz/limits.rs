@@ -94,6 +94,11 @@ fn forbids(case: &mut Case, act: &Act) -> Option<&'static str> {
                 "6.16 ends a request whose server dies, and then empties the slot that has its pages",
             )
         }
+        Act::Io { .. }
+            if kernel.is_series(6, 17) && case.features.contains(Features::USER_COPY) =>
+        {
+            Some("6.17 prints a WARNING when the server of a USER_COPY device dies with a request")
+        }
         Act::Io { .. } if !kernel.at_least(6, 16) => {
             if case.requests + 1 >= case.depth {
                 return Some(
@@ -183,12 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn requests_whose_pages_6_16_registers_are_left_out_there() {
-        let features = Features::AUTO_BUF_REG.bits();
-        let device = Act::Device { features, queues: 1, depth: 2, stage: Stage::Live };
-        let acts = [device.clone(), Act::Io { write: true, block: 0 }];
-        assert_eq!(strip(KernelRelease::parse("6.16.12").unwrap(), &acts), [device]);
-        assert_eq!(strip(KernelRelease::parse("6.17.13").unwrap(), &acts), acts);
+    fn servers_that_one_series_lets_die_with_a_request_have_none_there() {
+        for (features, bad) in
+            [(Features::AUTO_BUF_REG, "6.16.12"), (Features::USER_COPY, "6.17.13")]
+        {
+            let features = features.bits();
+            let device = Act::Device { features, queues: 1, depth: 2, stage: Stage::Live };
+            let acts = [device.clone(), Act::Io { write: true, block: 0 }];
+            for release in ["6.16.12", "6.17.13", "6.18.15", "7.3.4"] {
+                let kept = strip(KernelRelease::parse(release).unwrap(), &acts);
+                let wanted = if release == bad { 1 } else { 2 };
+                assert_eq!(kept, acts[..wanted], "{release}");
+            }
+        }
     }
 
     #[test]

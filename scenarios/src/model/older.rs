@@ -8,6 +8,7 @@ use nix::libc::EBUSY;
 use super::device::{Device, State, Waiting, Waits};
 use super::profile::Profile;
 use super::queue::{TAGS, Tag};
+use super::sort::Mode;
 use super::step::Step;
 
 /// Why `step` is left out on this kernel; none where it is allowed.
@@ -45,6 +46,14 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
             "before 7.0 nobody waits for the tags of a second round, which a request then misses",
         );
     }
+    let successor = matches!(device.state, State::Quiesced | State::FailIo);
+    if matches!(step, Step::Fetch { .. })
+        && !profile.update_size_checks
+        && successor
+        && device.count(Tag::Free) > 1
+    {
+        return Some("before 7.0 a stop does not take back what a successor has fetched so far");
+    }
     if let Step::Read { queue, .. } | Step::Write { queue, .. } = *step
         && !profile.close_clears
         && device.requests_of(queue) + 1 >= usize::from(TAGS)
@@ -72,8 +81,15 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
     closes(device, step).or_else(|| in_two_steps(device, step).filter(|_| device.started))
 }
 
-/// Whether a server that leaves now takes the device with it: before 7.0 a successor that dies while it fetches.
+/// Whether a server that leaves now takes the device with it: before 7.0 a successor that dies while it fetches. Or whether the
+/// kernel complains.
 pub(super) fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'static str> {
+    let copies = device.sort.mode == Mode::UserCopy;
+    if profile.copier_dies_loudly && copies && device.is_serving() {
+        return Some(
+            "6.17 prints a WARNING when the server of a USER_COPY device dies with a request",
+        );
+    }
     let successor = matches!(device.state, State::Quiesced | State::FailIo);
     let fetches = device.count(Tag::Free) < usize::from(device.tags());
     (!profile.update_size_checks && successor && fetches)
