@@ -57,13 +57,12 @@ impl Boot<'_> {
         let said = lines(agent.stderr.take());
         let end = self.converse(&mut agent, boot);
         let _ = agent.kill();
-        processes::end_all(&machine, self.grace());
-        let _ = agent.try_wait();
+        let uncleared = clear(&machine, self.grace());
         let until = Instant::now() + self.grace();
         let left = || until.saturating_duration_since(Instant::now());
         let said = std::iter::from_fn(|| said.recv_timeout(left()).ok());
         let mut complaints: Vec<String> = said.take(COMPLAINTS_MAX).collect();
-        complaints.extend(clear(&machine));
+        complaints.extend(uncleared);
         let text = log.as_mut().and_then(|log| log.read_new().ok()).unwrap_or_default();
         let (console, console_splat) = match reports::splat::contains_crash(text) {
             true => console::excerpt(text),
@@ -192,14 +191,18 @@ impl Boot<'_> {
     }
 }
 
-/// Removes every device of this run, whose servers are dead by now. What could not be cleared away.
-fn clear(machine: &Machine) -> Vec<String> {
+/// Ends every process of this run and deletes every device. What could not be cleared away.
+fn clear(machine: &Machine, grace: Duration) -> Vec<String> {
     let Machine::Shared(shared) = machine else { return Vec::new() };
-    let stuck = |left: &processes::Left| {
+    processes::end_all(machine, grace);
+    let removed = devices::remove_all_of(shared.group);
+    // Who waited for one of the devices has its answer now, and can be ended.
+    let stuck = processes::end_all(machine, grace);
+    let told = |left: &processes::Left| {
         format!("process {} {} of this run is stuck in the kernel", left.pid, left.name)
     };
-    let mut left: Vec<String> = processes::descendants().iter().map(stuck).collect();
-    match devices::remove_all_of(shared.group) {
+    let mut left: Vec<String> = stuck.iter().map(told).collect();
+    match removed {
         Ok(ids) if ids.is_empty() => {}
         Ok(ids) => left.push(format!(
             "ublk device {} of this run cannot be deleted: try `ublk del`, or boot this machine again",

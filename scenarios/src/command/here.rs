@@ -260,8 +260,20 @@ fn runs_the_plan(context: &mut Context) -> Result<String, Stop> {
         context.check(FailureKind::State, format_args!("{file} is written"), size > 0)?;
     }
     check_nothing_left(context)?;
+    check_without_log(context, &path)?;
     let _ = fs::remove_dir_all(&folder.0);
     Ok(format!("{} passed, {} left out", report.counts.passed, report.counts.skipped))
+}
+
+/// A kernel log that cannot be read is told, and no reason not to run.
+fn check_without_log(context: &mut Context, path: &str) -> Result<(), Stop> {
+    let _hidden = Hidden::of("/dev/kmsg")?;
+    let arguments = [&ALLOWED[..], &["--filter", HARMLESS, "--output", path, "--json"]].concat();
+    let ran = start(context, command(&arguments))?.wait(limit(context))?;
+    check_code(context, &ran, 0)?;
+    let reason = report(&ran)?.run.accelerator.reason;
+    let told = reason.contains("what its kernel logs is not seen");
+    context.check(FailureKind::State, format_args!("it is told: {reason}"), told)
 }
 
 /// Starts a run, and waits until it has a device.
