@@ -174,6 +174,19 @@ fn every_sort_of_cell_is_named_and_a_dead_kernel_is_one_line() {
 }
 
 #[test]
+fn another_architecture_is_another_kernel_and_a_word_of_its_commands() {
+    let here = Matrix::of(&report_of("here", vec![column(0, "7.3", &old(), &[])]));
+    let (mut input, records) = column(0, "7.3", &new(), &[]);
+    input.header.arch = Some("aarch64".to_owned());
+    let there = Matrix::of(&report_of("there", vec![(input, records)]));
+    assert!(!Changes::between(&here, &here).cells.iter().any(|change| change.column == 0));
+    assert!(Changes::between(&here, &there).cells.is_empty(), "nothing to compare with");
+    let command = there.reproducer(&there.rows[0], &[0]);
+    assert!(command.contains("--kernel 7.3 --arch aarch64 --filter"), "{command}");
+    assert!(!here.reproducer(&here.rows[0], &[0]).contains("--arch"));
+}
+
+#[test]
 fn what_nobody_got_to_is_not_run_and_counted() {
     let (input, _) = column(0, "6.12", &old(), &[]);
     let report = fold(&RunInput {

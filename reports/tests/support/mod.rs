@@ -99,6 +99,7 @@ fn kernels(planned: &[Vec<PlannedScenario>]) -> Vec<KernelInput> {
             config_sha256: Some("cd".repeat(32)),
             image_sha256: Some("ef".repeat(32)),
             instruments: Vec::new(),
+            arch: None,
         },
         planned: planned.clone(),
         whole: Vec::new(),

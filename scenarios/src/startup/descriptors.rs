@@ -120,7 +120,9 @@ fn small_stride(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn limits(context: &mut Context) -> Result<String, Stop> {
-    let mut rig = Rig::ready(context, 2, 200)?;
+    // More than one page of descriptors, so that there can be a page less.
+    let depth = u16::try_from(page_bytes() / 24 + 30).unwrap_or(u16::MAX);
+    let mut rig = Rig::ready(context, 2, depth)?;
     let file = Arc::new(rig.open(context)?);
     let descriptor_bytes = rig.info.io_desc_stride_bytes();
     let len = desc_area_len_bytes(rig.info.queue_depth, descriptor_bytes, page());
