@@ -77,6 +77,9 @@ fn spawn(plan: &Plan, scenario: &PlannedScenario) -> std::io::Result<Child> {
     if let Some(input) = &plan.model_input {
         command.env(scenarios::model::INPUT_VARIABLE, input);
     }
+    if let Some(server) = &plan.server {
+        command.env(scenarios::server::INPUT_VARIABLE, server);
+    }
     if let Some(mutant) = &plan.debug.mutant {
         command.env("UBLK_MUTANT", mutant);
     }

@@ -24,6 +24,7 @@ mod run;
 mod section;
 mod selftest_guest;
 mod selftest_table;
+mod servers;
 mod shard;
 mod task_ci;
 mod task_ci_soundness;
