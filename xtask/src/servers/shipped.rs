@@ -31,4 +31,23 @@ mod tests {
             assert!(typed.adapter.program.source.is_some(), "{name}");
         }
     }
+
+    /// Broken adapters are broken at work, and mutants where their comments say: both have to be readable.
+    #[test]
+    fn those_that_are_wrong_on_purpose_can_be_read() {
+        let folder = crate::workspace::root().join("xtask/adapters");
+        for (name, seen_by) in [("broken", false), ("mutants", true)] {
+            for entry in std::fs::read_dir(folder.join(name)).unwrap() {
+                let path = entry.unwrap().path();
+                Typed::read(path.to_str().unwrap()).unwrap();
+                let text = std::fs::read_to_string(&path).unwrap();
+                let seen: Vec<&str> =
+                    text.lines().filter_map(|line| line.strip_prefix("# seen: ")).collect();
+                assert_eq!(seen.is_empty(), !seen_by, "{}", path.display());
+                for id in seen {
+                    assert!(scenarios::catalogue::find(id).is_some(), "{id}");
+                }
+            }
+        }
+    }
 }
