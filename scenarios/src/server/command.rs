@@ -75,8 +75,11 @@ impl Said {
         lines.last.push_back(line);
     }
 
+    /// The last line; one that only explains the line before it is none.
     fn last(&self) -> Option<String> {
-        self.lock().last.back().map(|line| line.chars().take(SHOWN_CHARS_MAX).collect())
+        let lines = self.lock();
+        let line = lines.last.iter().rev().find(|line| !line.starts_with("note: "));
+        line.map(|line| line.chars().take(SHOWN_CHARS_MAX).collect())
     }
 }
 
@@ -90,6 +93,8 @@ impl Started {
         let mut child = Command::new(program)
             .args(arguments)
             .env_remove(super::input::VARIABLE)
+            // What a server says of a panic is wanted, and not the stack behind it.
+            .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
