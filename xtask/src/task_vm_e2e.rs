@@ -120,7 +120,8 @@ pub(crate) fn choose(
         return Err(Error::usage(format!("no scenario matches `{filter}`{more}")));
     }
     let wanted = |scenario: &&Scenario| {
-        filters.is_empty() || filters.iter().any(|f| matching(f).iter().any(|m| m.id == scenario.id))
+        filters.is_empty()
+            || filters.iter().any(|f| matching(f).iter().any(|m| m.id == scenario.id))
     };
     Ok(match server {
         Some(_) => catalogue::of_a_server().filter(wanted).collect(),

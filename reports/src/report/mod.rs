@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::event::BootEnd;
 
 pub use exit_code::ExitCode;
-pub use header::{Accelerator, HostFacts, KernelHeader, LockEntry, QemuFacts, RunHeader, ServerFacts};
+pub use header::{
+    Accelerator, HostFacts, KernelHeader, LockEntry, QemuFacts, RunHeader, ServerFacts,
+};
 pub use kernel::{BootReport, CanaryCounts, Counts, KernelReport};
 pub use perf::{LatencyPercentile, PerfCell, PerfSide};
 pub use scenario::{Cause, Evidence, ScenarioReport, SkipReason, Verdict};

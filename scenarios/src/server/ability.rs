@@ -39,8 +39,7 @@ impl Ability {
     /// The ways for the bytes, the usual one first.
     pub const MODES: [Self; 4] = [Self::Copy, Self::UserCopy, Self::ZeroCopy, Self::AutoZeroCopy];
     /// The answers to a server's death.
-    pub const RECOVERIES: [Self; 3] =
-        [Self::Recovery, Self::RecoveryReissue, Self::RecoveryFailIo];
+    pub const RECOVERIES: [Self; 3] = [Self::Recovery, Self::RecoveryReissue, Self::RecoveryFailIo];
 
     /// The flags that a device with it has.
     #[must_use]
@@ -54,9 +53,7 @@ impl Ability {
             Self::AutoZeroCopy => Features::AUTO_BUF_REG,
             Self::Batch => Features::BATCH_IO,
             Self::Recovery => Features::USER_RECOVERY,
-            Self::RecoveryReissue => {
-                Features::USER_RECOVERY.union(Features::USER_RECOVERY_REISSUE)
-            }
+            Self::RecoveryReissue => Features::USER_RECOVERY.union(Features::USER_RECOVERY_REISSUE),
             Self::RecoveryFailIo => Features::USER_RECOVERY.union(Features::USER_RECOVERY_FAIL_IO),
         }
     }

@@ -128,7 +128,11 @@ impl Started {
         Ok(matches!(
             signal,
             Some(
-                Signal::SIGSEGV | Signal::SIGABRT | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE
+                Signal::SIGSEGV
+                    | Signal::SIGABRT
+                    | Signal::SIGBUS
+                    | Signal::SIGILL
+                    | Signal::SIGFPE
             )
         ))
     }
@@ -223,7 +227,9 @@ mod tests {
             Started::start(&mut context, &shell("echo a; echo 'no driver' >&2; exit 3")).unwrap();
         started.wait(Duration::from_secs(5)).unwrap();
         let told = started.told();
-        assert!(told.ends_with("ended with exit code 3; its last line on standard error: no driver"));
+        assert!(
+            told.ends_with("ended with exit code 3; its last line on standard error: no driver")
+        );
         let quiet = run(&mut context, "stop", &shell("exit 1"), Duration::from_secs(5));
         assert!(quiet.unwrap_err().to_string().contains("exit code 1; it printed nothing"));
     }

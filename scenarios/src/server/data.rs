@@ -241,5 +241,9 @@ fn idle(context: &mut Context) -> Result<String, Stop> {
     subject.write(context, 4096, 8192)?;
     subject.check_file(context, "after the pause")?;
     let md5 = subject.finish(context)?;
-    Ok(format!("{} ms of CPU in {} ms of silence, MD5 {md5}", spent_ns / 1_000_000, period.as_millis()))
+    Ok(format!(
+        "{} ms of CPU in {} ms of silence, MD5 {md5}",
+        spent_ns / 1_000_000,
+        period.as_millis()
+    ))
 }

@@ -52,7 +52,8 @@ fn comes_up(context: &mut Context) -> Result<String, Stop> {
     let processes = served.before.since();
     let who = super::processes::named(&processes);
     let known = processes.iter().any(|process| process.pid == pid);
-    let what = format!("process {pid}, which the kernel says serves, is one of the server's: {who}");
+    let what =
+        format!("process {pid}, which the kernel says serves, is one of the server's: {who}");
     context.check(FailureKind::State, what, known)?;
     let stopped = served.stop(context)?;
     Ok(format!(

@@ -41,11 +41,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn promise(ability: Ability) -> (DevState, &'static [i32], Option<i32>) {
     match ability {
         Ability::RecoveryReissue => (DevState::Quiesced, &[], None),
-        Ability::RecoveryFailIo => (
-            DevState::FailIo,
-            &[nix::libc::EIO, nix::libc::EREMOTEIO],
-            Some(nix::libc::EREMOTEIO),
-        ),
+        Ability::RecoveryFailIo => {
+            (DevState::FailIo, &[nix::libc::EIO, nix::libc::EREMOTEIO], Some(nix::libc::EREMOTEIO))
+        }
         _ => (DevState::Quiesced, &[nix::libc::EIO], None),
     }
 }

@@ -78,9 +78,8 @@ impl Values {
     /// The words with everything put in.
     pub(super) fn fill(&self, argv: &[String]) -> Vec<String> {
         let fill = |text: &String| {
-            ALL.iter().fold(text.clone(), |text, word| {
-                text.replace(&word.to_string(), &self.of(*word))
-            })
+            ALL.iter()
+                .fold(text.clone(), |text, word| text.replace(&word.to_string(), &self.of(*word)))
         };
         argv.iter().map(fill).collect()
     }
@@ -98,7 +97,8 @@ pub(super) fn check(argv: &[String]) -> Result<(), String> {
             let Some(end) = text[at..].find('}') else { continue };
             let name = &text[at..=at + end];
             let inner = &name[1..name.len() - 1];
-            let named = !inner.is_empty() && inner.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            let named =
+                !inner.is_empty() && inner.chars().all(|c| c.is_ascii_lowercase() || c == '_');
             // `${x}` is the shell's.
             let shell = text[..at].ends_with('$');
             if named && !shell && !ALL.iter().any(|word| word.to_string() == name) {
@@ -129,7 +129,14 @@ mod tests {
             depth: 64,
             block_bytes: 512,
         };
-        let argv = words(&["{program}", "--id={id}", "{size}/{size_mib}", "{queues}{depth}", "{file}", "{block}"]);
+        let argv = words(&[
+            "{program}",
+            "--id={id}",
+            "{size}/{size_mib}",
+            "{queues}{depth}",
+            "{file}",
+            "{block}",
+        ]);
         let filled = ["/bin/x", "--id=7", "8388608/8", "264", "/tmp/f", "512"];
         assert_eq!(values.fill(&argv), filled);
     }
@@ -137,7 +144,9 @@ mod tests {
     #[test]
     fn a_placeholder_that_there_is_not_is_named() {
         assert!(check(&words(&["{program}", "{ id }", "{}", "${HOME}", "{1,2}"])).is_ok());
-        assert!(check(&words(&["--q={queue}"])).unwrap_err().contains("{queue}; there are {program}"));
+        assert!(
+            check(&words(&["--q={queue}"])).unwrap_err().contains("{queue}; there are {program}")
+        );
         assert!(has(&words(&["--q={queues}"]), Word::Queues) && !has(&words(&["q"]), Word::Queues));
     }
 }

@@ -34,8 +34,9 @@ impl Typed {
             return Ok(Self { argument: argument.to_owned(), adapter, folder: PathBuf::new() });
         }
         let path = Path::new(argument);
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::usage(format!("cannot read the adapter {argument}: {error}")))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::usage(format!("cannot read the adapter {argument}: {error}"))
+        })?;
         let adapter = parse(argument, &text)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let typed = Self { argument: argument.to_owned(), adapter, folder };

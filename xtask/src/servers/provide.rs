@@ -55,9 +55,8 @@ impl Typed {
             None => self.taken(workshop).map_err(cannot)?,
         };
         let files = self.adapter.program.files.iter();
-        workshop.add_guest_files(
-            files.map(|(guest, host)| file(guest, &self.path(host))).collect(),
-        );
+        workshop
+            .add_guest_files(files.map(|(guest, host)| file(guest, &self.path(host))).collect());
         let facts = ServerFacts {
             name: name.clone(),
             argument: self.argument.clone(),
@@ -98,11 +97,9 @@ fn built(source: Source, workshop: &mut Workshop) -> Result<Found, Error> {
                 .map_err(Error::infrastructure)?;
             (found.kublk, "/opt/server/kublk", format!("of Linux {}", found.series))
         }
-        Source::Rublk => (
-            rublk::build(workshop.cache_root())?,
-            "/opt/server/rublk",
-            rublk::VERSION.to_owned(),
-        ),
+        Source::Rublk => {
+            (rublk::build(workshop.cache_root())?, "/opt/server/rublk", rublk::VERSION.to_owned())
+        }
         Source::Libublk => (
             libublk::build(workshop.cache_root())?.file,
             "/opt/server/libublk-loop",
