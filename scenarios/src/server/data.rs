@@ -236,6 +236,8 @@ fn idle(context: &mut Context) -> Result<String, Stop> {
     let before_ns = usage::cpu_ns(pid).during("read the server's CPU time")?;
     let period = context.quiet() * QUIET_PERIODS;
     std::thread::sleep(period);
+    // A server that has left is its failure, and not this scenario's.
+    subject.served.info()?;
     let spent_ns = usage::cpu_ns(pid).during("read it again")?.saturating_sub(before_ns);
     subject.check(context, "after a pause")?;
     subject.write(context, 4096, 8192)?;
