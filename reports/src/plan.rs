@@ -29,6 +29,9 @@ pub struct Plan {
     /// Handed to each scenario's process: what the model's scenarios are asked to do. Not read by anybody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_input: Option<String>,
+    /// The same: the server that the server family is asked of, its adapter with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 /// One scenario of a [`Plan`].

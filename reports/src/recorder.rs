@@ -115,6 +115,7 @@ mod tests {
             scenarios: Vec::new(),
             debug: crate::plan::DebugOptions::default(),
             model_input: None,
+            server: None,
         };
         assert_eq!(recorder.begin_boot(0, 0, &plan), 0);
         assert_eq!(recorder.begin_boot(1, 0, &plan), 0);

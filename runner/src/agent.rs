@@ -270,6 +270,7 @@ mod tests {
             }],
             debug: reports::plan::DebugOptions::default(),
             model_input: None,
+            server: None,
         };
         assert!(refusal(&plan).unwrap().contains("no/such"));
         let other = Plan { protocol_version: 99, ..plan };

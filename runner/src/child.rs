@@ -81,6 +81,9 @@ fn spawn(machine: &Machine, plan: &Plan, scenario: &PlannedScenario) -> std::io:
     if let Some(input) = &plan.model_input {
         command.env(scenarios::model::INPUT_VARIABLE, input);
     }
+    if let Some(server) = &plan.server {
+        command.env(scenarios::server::INPUT_VARIABLE, server);
+    }
     if let Some(mutant) = &plan.debug.mutant {
         command.env("UBLK_MUTANT", mutant);
     }

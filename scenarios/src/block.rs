@@ -65,8 +65,21 @@ impl BlockDevice {
     /// # Errors
     /// When it cannot be opened by then.
     pub fn open(path: &Path, timeout: Duration) -> Result<Self, Stop> {
+        Self::open_with(path, 0, timeout)
+    }
+
+    /// The same, with `O_DSYNC`: each write is durable when it returns.
+    ///
+    /// # Errors
+    /// As [`BlockDevice::open`].
+    pub fn open_durable(path: &Path, timeout: Duration) -> Result<Self, Stop> {
+        Self::open_with(path, nix::libc::O_DSYNC, timeout)
+    }
+
+    fn open_with(path: &Path, flags: i32, timeout: Duration) -> Result<Self, Stop> {
+        let flags = flags | nix::libc::O_DIRECT;
         let file = retry(timeout, || {
-            OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_DIRECT).open(path)
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
         })
         .during(format_args!("open {}", path.display()))?;
         Ok(Self { file, path: path.into() })

@@ -1,11 +1,12 @@
-//! Every scenario there is, in the order in which a run does them.
+//! Every scenario there is, in the order in which a run does them; and those that are for a server that was named.
 //!
 //! The order matters a little: the fresh-state check comes first, because everything after it relies on
 //! it, and the canaries that cost a virtual machine come last.
 
 use crate::scenario::Scenario;
 use crate::{
-    abi, canary, command, data, fuzz, lifecycle, model, modes, property, recovery, startup, targets,
+    abi, canary, command, data, fuzz, lifecycle, model, modes, property, recovery, server, startup,
+    targets,
 };
 
 /// All scenarios, in run order.
@@ -28,10 +29,20 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         .chain(canary::SCENARIOS)
 }
 
+/// What is asked of a server that was named: the server family, and the canaries as always.
+pub fn of_a_server() -> impl Iterator<Item = &'static Scenario> {
+    server::SCENARIOS.iter().copied().flatten().chain(canary::SCENARIOS)
+}
+
+/// Every scenario that a run can be planned of, with a server or without.
+fn every() -> impl Iterator<Item = &'static Scenario> {
+    all().chain(server::SCENARIOS.iter().copied().flatten())
+}
+
 /// The scenario called `id`, also one that is not listed because it only runs with an input.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Scenario> {
-    all().chain(model::BY_INPUT).chain(fuzz::BY_INPUT).find(|scenario| scenario.id == id)
+    every().chain(model::BY_INPUT).chain(fuzz::BY_INPUT).find(|scenario| scenario.id == id)
 }
 
 /// The scenarios whose id holds `filter`: a substring, or with `*` a pattern over the whole id.
@@ -40,18 +51,22 @@ pub fn matching(filter: &str) -> Vec<&'static Scenario> {
     all().filter(|scenario| matches(filter, scenario.id)).collect()
 }
 
-/// The scenarios that any filter names, in run order; all of them without one.
+/// The scenarios of `from` that any filter names, in run order; all of them without one.
 ///
 /// # Errors
 /// The first filter that names none.
-pub fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, &str> {
-    if let Some(idle) = filters.iter().find(|filter| matching(filter).is_empty()) {
+pub fn choose(
+    from: impl Iterator<Item = &'static Scenario>,
+    filters: &[String],
+) -> Result<Vec<&'static Scenario>, &str> {
+    let mut from: Vec<_> = from.collect();
+    let names = |filter: &String, scenario: &Scenario| matches(filter, scenario.id);
+    let idle = |filter: &&String| !from.iter().any(|scenario| names(filter, scenario));
+    if let Some(idle) = filters.iter().find(idle) {
         return Err(idle);
     }
-    let wanted = |scenario: &&Scenario| {
-        filters.is_empty() || filters.iter().any(|filter| matches(filter, scenario.id))
-    };
-    Ok(all().filter(wanted).collect())
+    from.retain(|scenario| filters.is_empty() || filters.iter().any(|f| names(f, scenario)));
+    Ok(from)
 }
 
 fn matches(filter: &str, id: &str) -> bool {
@@ -92,10 +107,10 @@ mod tests {
 
     #[test]
     fn ids_are_unique_and_speak() {
-        let ids: Vec<_> = all().map(|scenario| scenario.id).collect();
+        let ids: Vec<_> = every().map(|scenario| scenario.id).collect();
         let unique: BTreeSet<_> = ids.iter().collect();
         assert_eq!(unique.len(), ids.len());
-        for scenario in all() {
+        for scenario in every() {
             let (group, name) = scenario.id.split_once('/').unwrap();
             let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             assert!(group.chars().all(legal) && name.chars().all(legal), "{}", scenario.id);
@@ -131,7 +146,7 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for release in ["6.12.1", "6.16.1", "6.17.1", "6.18.1", "7.2.1", "7.3.1", "7.3.1-lockdep"] {
             let kernel = crate::kernel::KernelRelease::parse(release).unwrap();
-            for reference in all().filter_map(|scenario| (scenario.known_bug)(kernel)) {
+            for reference in every().filter_map(|scenario| (scenario.known_bug)(kernel)) {
                 let page = reference.split(',').next().unwrap_or_default();
                 assert!(root.join(page).is_file(), "{reference}: there is no {page}");
             }

@@ -31,6 +31,7 @@ pub mod property;
 pub mod recovery;
 pub mod rig;
 pub mod scenario;
+pub mod server;
 pub mod signature;
 pub mod startup;
 pub mod targets;

@@ -19,6 +19,11 @@ impl Error {
         Self { code: ExitCode::Infrastructure, message: message.to_string() }
     }
 
+    /// The same, with what it is about in front.
+    pub(crate) fn about(self, what: impl Display) -> Self {
+        Self { code: self.code, message: format!("{what}: {}", self.message) }
+    }
+
     /// The user stopped it.
     pub(crate) fn interrupted(message: impl Display) -> Self {
         Self { code: ExitCode::Interrupted, message: message.to_string() }

@@ -23,6 +23,7 @@ mod rust_target;
 mod section;
 mod selftest_guest;
 mod selftest_table;
+mod servers;
 mod shard;
 mod task_ci;
 mod task_ci_soundness;

@@ -1,7 +1,7 @@
 //! Everything a boot needs, made or found: QEMU, accelerator, kernel, programs, image.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reports::report::{Accelerator, KernelHeader, LockEntry, QemuFacts};
@@ -40,6 +40,8 @@ pub(crate) struct Workshop {
     guest_files: Vec<GuestFile>,
     /// Packages and programs that go into the guest beside the scenarios' tools.
     more_tools: Vec<(&'static str, &'static str)>,
+    /// Further programs with their libraries.
+    more_userlands: Vec<Userland>,
     /// Modules that are in the image beside those of the scenarios.
     more_modules: Vec<&'static str>,
     progress: Arc<Terminal>,
@@ -104,6 +106,7 @@ impl Workshop {
             outfit: None,
             guest_files: Vec::new(),
             more_tools: Vec::new(),
+            more_userlands: Vec::new(),
             more_modules: Vec::new(),
             progress: Arc::clone(progress),
         })
@@ -118,9 +121,19 @@ impl Workshop {
         self.archive.arch()
     }
 
+    /// Where downloads and builds are kept.
+    pub(crate) fn cache_root(&self) -> &Path {
+        self.archive.cache().root()
+    }
+
     /// Files that go into every image from now on, beside those that always do.
     pub(crate) fn add_guest_files(&mut self, files: Vec<GuestFile>) {
         self.guest_files.extend(files);
+    }
+
+    /// A program with its libraries that goes into every image from now on.
+    pub(crate) fn add_userland(&mut self, userland: Userland) {
+        self.more_userlands.push(userland);
     }
 
     /// What guests run instead of this tree's programs.
@@ -282,7 +295,8 @@ impl Workshop {
         }
         self.load_userlands()?;
         Ok(Outfit {
-            userlands: self.userlands.clone().unwrap_or_default(),
+            userlands: [self.userlands.clone().unwrap_or_default(), self.more_userlands.clone()]
+                .concat(),
             files: Vec::new(),
             symlinks: vec![("/bin/sh".into(), "busybox".into())],
             modules_on_demand: [MODULES_ON_DEMAND, &self.more_modules].concat(),

@@ -18,6 +18,7 @@ use crate::cli::{MachineArgs, SourceArgs};
 use crate::error::Error;
 use crate::prepare::Workshop;
 use crate::progress::Terminal;
+use crate::servers::Server;
 use crate::shard::{Floor, Shard, Tally, deal, default_jobs};
 use crate::{environment, interrupt, workspace};
 
@@ -33,6 +34,8 @@ pub(crate) struct Request<'a> {
     pub(crate) debug: DebugOptions,
     /// For the model's scenarios: `scenarios::model::Input` as JSON.
     pub(crate) model_input: Option<String>,
+    /// Whose server the server family is asked of; its programs are in the workshop's images already.
+    pub(crate) server: Option<&'a Server>,
     pub(crate) output: Option<&'a Path>,
     /// Machines at once; none chooses by the host's CPUs and free memory.
     pub(crate) jobs: Option<usize>,
@@ -109,6 +112,7 @@ pub(crate) fn run_many(
         machine: request.machine,
         debug: &request.debug,
         model_input: request.model_input.as_deref(),
+        server: request.server.map(Server::input),
         seed,
         folder: &folder,
         recorder: &recorder,
@@ -125,6 +129,7 @@ pub(crate) fn run_many(
         started_at_unix_ms,
         command_line: std::env::args().collect(),
         partition: request.partition,
+        server: request.server.map(|server| server.facts.clone()),
         accelerator: emulator.accelerator_facts(),
         qemu: emulator.qemu_facts(),
         host: environment::host(),

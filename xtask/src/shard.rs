@@ -86,6 +86,7 @@ pub(crate) struct Floor<'a> {
     pub(crate) machine: &'a MachineArgs,
     pub(crate) debug: &'a DebugOptions,
     pub(crate) model_input: Option<&'a str>,
+    pub(crate) server: Option<&'a str>,
     pub(crate) seed: u64,
     pub(crate) folder: &'a std::path::Path,
     pub(crate) recorder: &'a Recorder,
@@ -145,6 +146,7 @@ impl Floor<'_> {
                 scenarios,
                 debug: self.debug.clone(),
                 model_input: self.model_input.map(str::to_owned),
+                server: self.server.map(str::to_owned),
             };
             let outcome = Boot { floor: self, shard, plan: &plan, retries_left }.run();
             match outcome {

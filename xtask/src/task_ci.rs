@@ -102,6 +102,7 @@ fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> 
         partition: None,
         debug: DebugOptions::default(),
         model_input: None,
+        server: None,
         output: None,
         jobs: None,
         until_red: false,

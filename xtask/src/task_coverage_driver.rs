@@ -15,7 +15,7 @@ use crate::run::{Request, run_in};
 use crate::task_vm_e2e::{choose, show};
 
 pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
-    let scenarios = choose(&args.filters)?;
+    let scenarios = choose(&args.filters, None)?;
     let progress = Arc::new(Terminal::new());
     let mut workshop = Workshop::open(&args.run.sources, args.run.machine.arch, &progress)?;
     let kernel = workshop.fetch(&args.kernel)?;
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &DriverCoverageArgs) -> Result<ExitCode, Error> {
         seed: args.run.seed,
         partition: None,
         model_input: None,
+        server: None,
         debug: DebugOptions { driver_counters: true, ..DebugOptions::default() },
         output: args.run.output.as_deref(),
         jobs: args.run.jobs,

@@ -40,6 +40,7 @@ pub(crate) fn run(args: &KselftestArgs) -> Result<ExitCode, Error> {
         partition: None,
         debug: DebugOptions::default(),
         model_input: None,
+        server: None,
         output: args.output.as_deref(),
         jobs: Some(1),
         until_red: false,

@@ -17,6 +17,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, Error> {
     let kernel = args.kernel.clone().or_else(|| series(&found.kernel));
     let kernel = kernel.unwrap_or_else(|| "newest".to_owned());
     let mut bench = Bench::open(&args.machine, &args.sources, args.output.as_deref(), "replay")?;
+    if let Some(server) = &found.server {
+        bench.name_server(server)?;
+    }
     let (mut done, mut failed) = (0, 0);
     while done < args.times && !interrupt::requested() {
         let left = args.times - done;

@@ -27,6 +27,7 @@ pub(crate) fn run(args: &DebugArgs) -> Result<ExitCode, Error> {
         seed: args.seed,
         partition: None,
         model_input: None,
+        server: None,
         debug: DebugOptions {
             dynamic_debug: true,
             function_trace: true,

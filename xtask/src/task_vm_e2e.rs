@@ -9,8 +9,10 @@ use scenarios::{Scenario, catalogue};
 
 use crate::cli::{E2eArgs, SimpleArgs};
 use crate::error::Error;
+use crate::prepare::Workshop;
 use crate::progress::Terminal;
-use crate::run::{Done, Request, run as run_request};
+use crate::run::{Done, Request, run as run_request, run_in};
+use crate::servers::Typed;
 
 /// What `vm-simple-e2e` runs: add, write, read, compare, delete.
 const SMOKE: &[&str] = &[
@@ -20,11 +22,15 @@ const SMOKE: &[&str] = &[
 ];
 
 pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
-    let chosen = choose(&args.filters)?;
+    let chosen = choose(&args.filters, args.server.as_deref())?;
     if args.list {
         list(&chosen);
         return Ok(ExitCode::Passed);
     }
+    let progress = Arc::new(Terminal::new());
+    let adapter = args.server.as_deref().map(Typed::read).transpose()?;
+    let mut workshop = Workshop::open(&args.run.sources, &progress)?;
+    let server = adapter.map(|typed| typed.provide(&mut workshop, &progress)).transpose()?;
     let kernels =
         if args.kernels.is_empty() { vec!["newest".to_owned()] } else { args.kernels.clone() };
     let request = Request {
@@ -35,13 +41,14 @@ pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
         partition: args.partition,
         debug: DebugOptions::default(),
         model_input: None,
+        server: server.as_ref(),
         output: args.run.output.as_deref(),
         jobs: args.run.jobs,
         until_red: false,
         machine: &args.run.machine,
         sources: &args.run.sources,
     };
-    let done = run_request(&request, &Arc::new(Terminal::new()))?;
+    let done = run_in(&mut workshop, &request, &progress)?;
     show(&done, args.run.json)?;
     Ok(done.report.exit_code())
 }
@@ -55,6 +62,7 @@ pub(crate) fn simple(args: &SimpleArgs) -> Result<ExitCode, Error> {
         partition: None,
         debug: DebugOptions::default(),
         model_input: None,
+        server: None,
         output: args.output.as_deref(),
         jobs: Some(1),
         until_red: false,
@@ -91,10 +99,26 @@ const FILES: [(&str, &str); 5] = [
     ("events.jsonl", "what was seen, line by line"),
 ];
 
-/// The scenarios that any filter names, in run order; all of them without one.
-pub(crate) fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, Error> {
-    catalogue::choose(filters).map_err(|filter| {
-        Error::usage(format!("no scenario matches `{filter}`; `vm-e2e --list` shows them"))
+/// The scenarios that any filter names, in run order; all of them without one. With a server that was named, of those
+/// that are asked of one.
+pub(crate) fn choose(
+    filters: &[String],
+    server: Option<&str>,
+) -> Result<Vec<&'static Scenario>, Error> {
+    let chosen = match server {
+        Some(_) => catalogue::choose(catalogue::of_a_server(), filters),
+        None => catalogue::choose(catalogue::all(), filters),
+    };
+    chosen.map_err(|filter| {
+        let of_a_server = catalogue::choose(catalogue::of_a_server(), &[filter.to_owned()]).is_ok();
+        let more = match server {
+            None if of_a_server => {
+                " without --server NAME|FILE, which it is asked of; `--server ublk` is ours"
+            }
+            None => "; `vm-e2e --list` shows them",
+            Some(_) => "; `vm-e2e --list --server NAME|FILE` shows them",
+        };
+        Error::usage(format!("no scenario matches `{filter}`{more}"))
     })
 }
 
@@ -124,7 +148,17 @@ mod tests {
 
     #[test]
     fn an_unknown_filter_is_a_usage_error() {
-        let error = choose(&["nothing-like-this".into()]).unwrap_err();
+        let error = choose(&["nothing-like-this".into()], None).unwrap_err();
         assert_eq!(error.code, ExitCode::Usage);
+    }
+
+    #[test]
+    fn with_a_server_only_its_family_and_the_canaries_are_chosen() {
+        let all = choose(&[], Some("ublk")).unwrap();
+        assert!(all.iter().all(|one| one.id.starts_with("server/") || one.canary.is_some()));
+        assert_eq!(all.iter().filter(|one| one.canary.is_some()).count(), 5);
+        assert!(choose(&[], None).unwrap().iter().all(|one| !one.id.starts_with("server/")));
+        let line = choose(&["server/*".into()], None).unwrap_err().to_string();
+        assert!(line.contains("--server"), "{line}");
     }
 }

@@ -17,20 +17,24 @@ use crate::matrix::{self, Course, Kernel, Parts};
 use crate::prepare::Workshop;
 use crate::progress::Terminal;
 use crate::run::{Many, Request, run_many};
+use crate::servers::{Server, Typed};
 use crate::task_report::{Loaded, load};
 use crate::task_vm_e2e::choose;
 use crate::{environment, workspace};
 
 pub(crate) fn run(args: &MatrixArgs) -> Result<ExitCode, Error> {
     matrix::check(&args.pages)?;
-    let before = matrix::previous(&args.pages)?;
     let progress = Arc::new(Terminal::new());
     let folder = args.resume.clone().or_else(|| args.run.output.clone()).unwrap_or_else(|| {
         workspace::root().join("artifacts").join(format!("matrix-{}", environment::unix_ms()))
     });
     let mut workshop = Workshop::open(&args.run.sources, args.run.machine.arch, &progress)?;
     let (course, scenarios) = begin(args, &folder, &mut workshop, &progress)?;
-    let report = fill(args, &folder, &course, scenarios, &mut workshop, &progress)?;
+    let before = matrix::previous(&args.pages, course.server.is_some())?;
+    let typed = course.server.as_deref().map(Typed::read).transpose()?;
+    let server = typed.map(|typed| typed.provide(&mut workshop, &progress)).transpose()?;
+    let subject = Subject { course: &course, scenarios, server: server.as_ref() };
+    let report = fill(args, &folder, subject, &mut workshop, &progress)?;
     progress.clear();
     reports::write_report(&folder, &report).map_err(Error::infrastructure)?;
     let made = Matrix::of(&report);
@@ -45,8 +49,8 @@ pub(crate) fn run(args: &MatrixArgs) -> Result<ExitCode, Error> {
 /// `report matrix`: renders again, and runs nothing.
 pub(crate) fn render(args: &ReportMatrixArgs) -> Result<ExitCode, Error> {
     matrix::check(&args.pages)?;
-    let before = matrix::previous(&args.pages)?;
     let (folders, report) = whole(load(&args.inputs)?)?;
+    let before = matrix::previous(&args.pages, report.run.server.is_some())?;
     let folder = match (&args.output, &folders[..]) {
         (Some(folder), _) | (None, [folder]) => folder.clone(),
         (None, _) => PathBuf::from("."),
@@ -82,6 +86,10 @@ fn begin(
     progress: &Terminal,
 ) -> Result<(Course, Vec<&'static Scenario>), Error> {
     let begun = Course::load(folder)?;
+    let server = match (&args.resume, &begun) {
+        (Some(_), Some(begun)) => begun.server.clone(),
+        _ => args.server.clone(),
+    };
     let (kernels, chosen) = match (&args.resume, &begun) {
         (Some(_), None) => {
             let message = format!("{} holds no matrix that was begun", folder.display());
@@ -92,7 +100,7 @@ fn begin(
         }
         (None, _) => {
             let kernels = matrix::chosen(workshop, &args.kernels, args.point_releases)?;
-            (kernels, choose(&args.filters)?)
+            (kernels, choose(&args.filters, args.server.as_deref())?)
         }
     };
     let kernels =
@@ -100,7 +108,7 @@ fn begin(
     let seed = args.run.seed.or_else(|| begun.as_ref().map(|begun| begun.seed));
     let seed = seed.unwrap_or_else(|| rand::rng().random());
     let ids = chosen.iter().map(|scenario| scenario.id.to_owned()).collect();
-    let course = Course::new(seed, kernels, ids);
+    let course = Course::new(seed, kernels, server, ids);
     match begun {
         Some(begun) => begun.agrees(&course, folder)?,
         None => {
@@ -116,7 +124,10 @@ fn begin(
 
 /// The scenarios of a matrix that was begun.
 fn again(begun: &Course) -> Result<Vec<&'static Scenario>, Error> {
-    let known: Vec<&'static Scenario> = catalogue::all().collect();
+    let known: Vec<&'static Scenario> = match begun.server {
+        Some(_) => catalogue::of_a_server().collect(),
+        None => catalogue::all().collect(),
+    };
     let find = |id: &String| {
         let found = known.iter().find(|scenario| scenario.id == *id).copied();
         found
@@ -140,15 +151,22 @@ fn identified(workshop: &mut Workshop, spec: String) -> Result<Kernel, Error> {
     Ok(Kernel { spec, identity })
 }
 
+/// What is asked of whom.
+struct Subject<'a> {
+    course: &'a Course,
+    scenarios: Vec<&'static Scenario>,
+    server: Option<&'a Server>,
+}
+
 /// Runs the kernels that are not done yet; the report of all.
 fn fill(
     args: &MatrixArgs,
     folder: &Path,
-    course: &Course,
-    scenarios: Vec<&'static Scenario>,
+    subject: Subject<'_>,
     workshop: &mut Workshop,
     progress: &Arc<Terminal>,
 ) -> Result<Report, Error> {
+    let Subject { course, scenarios, server } = subject;
     let parts = Parts::in_folder(folder);
     let order: Vec<String> = course.kernels.iter().map(|kernel| kernel.spec.clone()).collect();
     let (mut reports, mut left) = (Vec::new(), Vec::new());
@@ -171,6 +189,7 @@ fn fill(
             partition: None,
             debug: DebugOptions::default(),
             model_input: None,
+            server,
             output: Some(&attempt(folder)),
             jobs: args.run.jobs,
             until_red: false,

@@ -95,6 +95,7 @@ fn alike(first: &Report, second: &Report) -> Result<(), MergeError> {
     let shared = [
         ("seed", format!("{:#x}", a.seed), format!("{:#x}", b.seed)),
         ("commit", commit(a), commit(b)),
+        ("server", server(a), server(b)),
     ];
     for (what, of_first, of_second) in shared {
         if of_first != of_second {
@@ -122,6 +123,11 @@ fn alike(first: &Report, second: &Report) -> Result<(), MergeError> {
 pub(super) fn commit(run: &RunHeader) -> String {
     let name = run.commit.as_deref().unwrap_or("of nobody knows which");
     format!("{name}{}", if run.dirty { " with local changes" } else { "" })
+}
+
+/// The server of a run in a sentence.
+pub(super) fn server(run: &RunHeader) -> String {
+    run.server.as_ref().map_or_else(|| "of nobody".to_owned(), ToString::to_string)
 }
 
 fn twice(reports: &[Report]) -> Result<(), MergeError> {

@@ -9,7 +9,7 @@ use crate::report::{
     Status, Verdict,
 };
 
-use super::columns::commit;
+use super::columns::{commit, server};
 use super::status;
 
 /// Why reports are not parts of one run.
@@ -130,6 +130,7 @@ fn same_run(first: &Report, second: &Report) -> Result<(), MergeError> {
         ("number of parts", parts(first), parts(second)),
         ("seed", format!("{:#x}", a.seed), format!("{:#x}", b.seed)),
         ("commit", commit(a), commit(b)),
+        ("server", server(a), server(b)),
         ("kernels", kernels(first), kernels(second)),
     ];
     for (what, of_first, of_second) in shared {

@@ -42,6 +42,7 @@ fn block(one: &Surroundings<'_>, named: bool) -> Markup {
             // A list for each kernel: what belongs together stays in one row.
             @for (kernel, guest) in &one.kernels { dl .facts { (kernel_facts(kernel, *guest)) } }
             dl .facts {
+                @if let Some(server) = &run.server { (fact("Server under test", html! { (line(&server.to_string())) (hash(Some(&server.program_sha256))) })) }
                 (fact("Accelerator", html! { (line(&run.accelerator.name)) " " span .dim { (line(&run.accelerator.reason)) } }))
                 (fact("QEMU", html! { (line(&run.qemu.version)) " " span .dim { (line(&run.qemu.origin)) } (hash(run.qemu.sha256.as_deref())) }))
                 (fact("Seed", html! { code { (format!("{:#x}", run.seed)) } }))

@@ -27,7 +27,11 @@ fn write_all(out: &mut String, matrix: &Matrix, changes: Option<&Changes<'_>>) -
         writeln!(out, "- run error: {}", escaped(error))?;
     }
     write_kernels(out, matrix)?;
-    write_groups(out, matrix)?;
+    // A server has few scenarios, and whoever chooses one wants to see each.
+    match matrix.run.server {
+        Some(_) => write_scenarios(out, matrix)?,
+        None => write_groups(out, matrix)?,
+    }
     write_red(out, matrix)?;
     write_known(out, matrix)?;
     write_not_supported(out, matrix)?;
@@ -45,8 +49,13 @@ pub(crate) fn provenance(matrix: &Matrix) -> String {
         Some(commit) => commit.chars().take(10).collect(),
         None => "unknown".to_owned(),
     };
+    let server = run.server.as_ref().map(|server| {
+        let version = server.version.as_deref().unwrap_or("of an unknown release");
+        format!("Server {} {version}: ", server.name)
+    });
     format!(
-        "{} scenarios on {} kernels in {} min; commit {commit}{}, {}, seed {:#x}, {}, QEMU {}.",
+        "{}{} scenarios on {} kernels in {} min; commit {commit}{}, {}, seed {:#x}, {}, QEMU {}.",
+        server.unwrap_or_default(),
         matrix.rows.len(),
         matrix.columns.len(),
         run.duration_ms.div_ceil(60_000),
@@ -107,6 +116,21 @@ fn write_groups(out: &mut String, matrix: &Matrix) -> fmt::Result {
     for Group { family, mode, tallies, .. } in groups(matrix) {
         let cells: Vec<String> = tallies.iter().map(|tally| counted(*tally)).collect();
         writeln!(out, "| {} | {mode} | {} |", escaped(family), cells.join(" | "))?;
+    }
+    Ok(())
+}
+
+/// Each scenario with its word on each kernel.
+fn write_scenarios(out: &mut String, matrix: &Matrix) -> fmt::Result {
+    writeln!(out, "\n### Scenarios\n")?;
+    head(out, matrix, &["scenario"])?;
+    for row in &matrix.rows {
+        let word = |cell: &Cell| match cell.is_red() {
+            true => format!("**{}**", cell.word()),
+            false => cell.word().replace('-', " "),
+        };
+        let words: Vec<String> = row.cells.iter().map(word).collect();
+        writeln!(out, "| `{}` | {} |", row.scenario, words.join(" | "))?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ mod store;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Report, Status};
+use crate::report::{Report, ServerFacts, Status};
 
 pub use cell::Cell;
 pub use changes::{CellChange, Changes, Direction, KernelChange};
@@ -30,7 +30,7 @@ pub use mode::{DEFAULT as DEFAULT_MODE, family, of as mode_of};
 pub use store::{MatrixError, parse_matrix, to_json};
 
 /// `major.minor` of the format of `matrix.json`: a new optional field raises the minor number, anything else the major.
-pub const MATRIX_VERSION: &str = "1.0";
+pub const MATRIX_VERSION: &str = "1.1";
 
 /// Every scenario on every kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,6 +69,20 @@ pub struct MatrixRun {
     pub accelerator: String,
     /// Version of QEMU.
     pub qemu: String,
+    /// Whose server was tested, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<MatrixServer>,
+}
+
+/// Whose server was tested.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MatrixServer {
+    /// As its adapter names it.
+    pub name: String,
+    /// What names it on a command line: the same, or its adapter's file without the folder.
+    pub argument: String,
+    /// Release or origin of its program, where that is known.
+    pub version: Option<String>,
 }
 
 /// One scenario.
@@ -107,6 +121,7 @@ impl Matrix {
                 duration_ms: report.duration_ms,
                 accelerator: run.accelerator.name.clone(),
                 qemu: run.qemu.version.clone(),
+                server: run.server.as_ref().map(server),
             },
             errors,
             columns: columns.map(|(index, kernel)| Column::of(report, index, kernel)).collect(),
@@ -128,7 +143,10 @@ impl Matrix {
             columns.iter().map(|column| format!(" --kernel {}", column.kernel)).collect();
         // A run has guests of one architecture.
         let more = columns.first().map_or_else(String::new, |column| column.more_options());
-        format!("cargo xtask vm-e2e{kernels}{more} --filter {filter} --seed {:#x}", self.run.seed)
+        let server = self.run.server.iter();
+        let server: String = server.map(|own| format!(" --server {}", own.argument)).collect();
+        let seed = self.run.seed;
+        format!("cargo xtask vm-e2e{server}{kernels}{more} --filter {filter} --seed {seed:#x}")
     }
 
     /// The counts of one column.
@@ -156,6 +174,16 @@ impl Row {
     #[must_use]
     pub fn mode(&self) -> &'static str {
         mode_of(&self.scenario)
+    }
+}
+
+/// The folder of an adapter's file is nobody else's business.
+fn server(facts: &ServerFacts) -> MatrixServer {
+    let file = std::path::Path::new(&facts.argument).file_name();
+    MatrixServer {
+        name: facts.name.clone(),
+        argument: file.unwrap_or_default().to_string_lossy().into_owned(),
+        version: facts.version.clone(),
     }
 }
 

@@ -36,6 +36,9 @@ fn run_suite(report: &Report) -> TestSuite {
     suite.add_property(("run_id", run.run_id.as_str()));
     suite.add_property(("seed", format!("{:#x}", run.seed).as_str()));
     suite.add_property(("commit", words::commit(report).as_str()));
+    if let Some(server) = &run.server {
+        suite.add_property(("server", server.to_string().as_str()));
+    }
     suite.add_property(("accelerator", run.accelerator.name.as_str()));
     suite.add_property(("qemu", run.qemu.version.as_str()));
     let mut status = match report.status {

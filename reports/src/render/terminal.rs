@@ -37,6 +37,9 @@ fn write_report(out: &mut String, report: &Report, palette: Palette) -> fmt::Res
     write_red(out, report, palette)?;
     write_trouble(out, report, palette)?;
     let run = &report.run;
+    if let Some(server) = &run.server {
+        writeln!(out, "{}", palette.head(&format!("server under test: {server}")))?;
+    }
     writeln!(
         out,
         "{}",

@@ -26,12 +26,35 @@ pub struct RunHeader {
     /// Which part of a run this is, where several hosts share one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
+    /// Whose server was tested, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerFacts>,
     /// What executes the guest's instructions.
     pub accelerator: Accelerator,
     /// Which QEMU.
     pub qemu: QemuFacts,
     /// The machine QEMU runs on.
     pub host: HostFacts,
+}
+
+/// Whose server was tested.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerFacts {
+    /// As its adapter names it.
+    pub name: String,
+    /// What was typed: the same name, or the adapter's file.
+    pub argument: String,
+    /// Release or origin of its program, where that is known.
+    pub version: Option<String>,
+    /// SHA-256 of its program, in hex.
+    pub program_sha256: String,
+}
+
+impl std::fmt::Display for ServerFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.iter().try_for_each(|version| write!(f, " {version}"))
+    }
 }
 
 /// What executes the guest's instructions.

@@ -15,13 +15,15 @@ use serde::{Deserialize, Serialize};
 use crate::event::BootEnd;
 
 pub use exit_code::ExitCode;
-pub use header::{Accelerator, HostFacts, KernelHeader, LockEntry, QemuFacts, RunHeader};
+pub use header::{
+    Accelerator, HostFacts, KernelHeader, LockEntry, QemuFacts, RunHeader, ServerFacts,
+};
 pub use kernel::{BootReport, CanaryCounts, Counts, KernelReport};
 pub use perf::{LatencyPercentile, PerfCell, PerfSide};
 pub use scenario::{Cause, Evidence, ScenarioReport, SkipReason, Verdict};
 
 /// `major.minor` of the report's format.
-pub const SCHEMA_VERSION: &str = "1.2";
+pub const SCHEMA_VERSION: &str = "1.3";
 
 /// One run: what was planned, what was seen, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

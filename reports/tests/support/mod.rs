@@ -118,6 +118,7 @@ pub(crate) fn run_header() -> RunHeader {
         started_at_unix_ms: 1_767_225_600_000,
         command_line: vec!["vm-e2e".into(), "--kernel".into(), "7.3".into()],
         partition: None,
+        server: None,
         accelerator: Accelerator { name: "tcg".into(), reason: "kvm does not boot".into() },
         qemu: QemuFacts {
             version: "10.0.2".into(),

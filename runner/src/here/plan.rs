@@ -17,7 +17,7 @@ pub(super) struct Chosen {
 
 pub(super) fn choose(filters: &[String], kernel: KernelRelease) -> Result<Vec<Chosen>, Refusal> {
     let chosen =
-        catalogue::choose(filters).map_err(|filter| Refusal::NoScenario(filter.to_owned()))?;
+        catalogue::choose(catalogue::all(), filters).map_err(|filter| Refusal::NoScenario(filter.to_owned()))?;
     let judged = |scenario| Chosen { scenario, left_out: hazard::of(scenario, kernel) };
     Ok(chosen.into_iter().map(judged).collect())
 }

@@ -8,6 +8,7 @@ mod filesystem;
 mod fio;
 mod options;
 pub(crate) mod scattered;
+pub(crate) mod waves;
 
 pub(crate) use filesystem::filesystem_known;
 

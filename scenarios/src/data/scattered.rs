@@ -4,20 +4,20 @@
 //! reference, and the smallest one is kept as evidence together with the seed.
 
 use std::cell::RefCell;
-use std::sync::Mutex;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use rand::RngCore;
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
 
-use crate::block::{AlignedBuffer, BlockDevice};
+use super::waves;
+use crate::block::BlockDevice;
 use crate::context::{Context, Stop};
 use crate::oracle::Reference;
 use crate::process::{Counters, ServerProcess};
 use crate::scenario::Scenario;
-use crate::signature::{SECTOR_BYTES, fill, first_difference};
-use crate::workload::{Case, Request, Shape, cases};
+use crate::signature::SECTOR_BYTES;
+use crate::workload::{Case, Shape, cases};
 
 const DEVICE_BYTES: u64 = 16 << 20;
 const CASES: u32 = 4;
@@ -202,7 +202,7 @@ pub(crate) fn run(context: &mut Context, setup: Setup) -> Result<String, Stop> {
             Ok(totals.to_string())
         }
         (Err(TestError::Fail(reason, case)), Some(first)) => {
-            context.evidence("shrunk-case", &tell(&case, &reason.to_string()));
+            context.evidence("shrunk-case", &waves::tell(&case, &reason.to_string()));
             Err(first)
         }
         (other, _) => Err(Stop::error(format_args!("the case runner ended with {other:?}"))),
@@ -241,7 +241,7 @@ fn attempt(
         *subject = Subject::start(context, setup)?;
     }
     let before = subject.server.counters()?;
-    execute(context, subject, case)?;
+    waves::execute(context, &subject.device, &subject.reference, &mut subject.generation, case)?;
     let after = subject.server.counters()?;
     let flushing = subject.device.sysfs("queue/write_cache")? == "write back";
     check_counters(context, case, flushing, before, after)?;
@@ -268,72 +268,6 @@ fn finish(context: &mut Context, subject: Subject) -> Result<(), Stop> {
     let counters = server.counters()?;
     context.check_eq(FailureKind::State, "requests with an error", &counters.errors, &0)?;
     server.stop(context)
-}
-
-/// Runs the case wave by wave, every request of a wave in flight together.
-fn execute(context: &mut Context, subject: &mut Subject, case: &Case) -> Result<(), Stop> {
-    let seed = context.seed;
-    for wave in case.waves() {
-        let first_generation = subject.generation + 1;
-        subject.generation += wave.len() as u64;
-        let failures = Mutex::new(Vec::new());
-        let (device, reference) = (&subject.device, &subject.reference);
-        std::thread::scope(|scope| {
-            for (generation, request) in (first_generation..).zip(wave.iter().copied()) {
-                let failures = &failures;
-                scope.spawn(move || {
-                    if let Err(stop) = perform(device, reference, request, generation, seed)
-                        && let Ok(mut list) = failures.lock()
-                    {
-                        list.push(stop);
-                    }
-                });
-            }
-        });
-        let failure = failures.into_inner().ok().and_then(|mut list| list.pop());
-        context.check(FailureKind::Operation, "every request of the wave was tried", true)?;
-        if let Some(stop) = failure {
-            return Err(stop);
-        }
-    }
-    Ok(())
-}
-
-fn perform(
-    device: &BlockDevice,
-    reference: &Reference,
-    request: Request,
-    generation: u64,
-    seed: u64,
-) -> Result<(), Stop> {
-    let failed = |error: std::io::Error| {
-        Stop::fail(FailureKind::Operation, format_args!("{request:?} failed: {error}"))
-    };
-    let range = request.range();
-    let offset_bytes = range.start * SECTOR_BYTES as u64;
-    let len = usize::try_from(range.end - range.start).unwrap_or(0) * SECTOR_BYTES;
-    match request {
-        Request::Flush => device.flush().map_err(failed),
-        Request::Write { .. } => {
-            let mut buffer = AlignedBuffer::zeroed(len);
-            fill(&mut buffer, range.start, generation, seed);
-            device.write_at(offset_bytes, &buffer).map_err(failed)?;
-            reference.write(offset_bytes, &buffer)
-        }
-        Request::Read { .. } => {
-            let mut buffer = AlignedBuffer::zeroed(len);
-            device.read_at(offset_bytes, &mut buffer).map_err(failed)?;
-            let mut expected = vec![0; len];
-            reference.read(offset_bytes, &mut expected)?;
-            match first_difference(range.start, &buffer, &expected) {
-                None => Ok(()),
-                Some(told) => Err(Stop::fail(
-                    FailureKind::DataMismatch,
-                    format_args!("{request:?} read wrong data: {told}"),
-                )),
-            }
-        }
-    }
 }
 
 /// Proof that the bytes went through the server: a page cache or a short-cut cannot raise its counters.
@@ -389,14 +323,4 @@ fn check_geometry(context: &mut Context, subject: &Subject, setup: Setup) -> Res
         &queues,
         &usize::from(setup.queues).min(cpus),
     )
-}
-
-fn tell(case: &Case, reason: &str) -> String {
-    let mut text = format!("{reason}\n{} requests in flight at most\n", case.in_flight_max);
-    for (number, wave) in case.waves().iter().enumerate() {
-        for request in wave {
-            text.push_str(&format!("wave {number}: {request:?}\n"));
-        }
-    }
-    text
 }

@@ -18,16 +18,16 @@ use crate::context::Context;
 use crate::context::Stop;
 
 /// Clients that write and read until they get an error.
-pub(super) struct Load {
+pub(crate) struct Load {
     ended: mpsc::Receiver<String>,
     clients: usize,
-    pub(super) requests: Arc<AtomicU64>,
+    pub(crate) requests: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
 impl Load {
     /// Starts `clients` threads and waits until they are busy.
-    pub(super) fn start(
+    pub(crate) fn start(
         path: &std::path::Path,
         clients: usize,
         timeout: Duration,
@@ -65,7 +65,7 @@ impl Load {
     }
 
     /// Waits until every client got an error or was told to stop; what each got.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         self,
         context: &mut Context,
         timeout: Duration,

@@ -6,7 +6,7 @@
 mod ends;
 mod endurance;
 mod leaks;
-mod load;
+pub(crate) mod load;
 mod presence;
 
 use crate::Scenario;

@@ -17,6 +17,9 @@ pub struct Reproducer {
     pub format: u32,
     /// Scenario that failed.
     pub scenario: String,
+    /// Whose server it was asked of, as it was typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// Kernel release it failed on.
     pub kernel: String,
     /// Seed of that run.
@@ -48,6 +51,7 @@ impl Reproducer {
         Self {
             format: FORMAT,
             scenario: scenario.to_owned(),
+            server: None,
             kernel,
             seed,
             time_ms: None,
@@ -64,7 +68,9 @@ impl Reproducer {
     /// A numbered list with its end.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = format!("{} on {}, seed {:#x}\n", self.scenario, self.kernel, self.seed);
+        let server = self.server.iter().map(|server| format!(" of {server}")).collect::<String>();
+        let mut text =
+            format!("{}{server} on {}, seed {:#x}\n", self.scenario, self.kernel, self.seed);
         text.push_str(&numbered(&self.steps));
         text.push_str(&fuzz::numbered(&self.acts));
         for (name, what) in [("expected", &self.expected), ("observed", &self.observed)] {

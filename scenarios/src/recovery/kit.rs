@@ -14,17 +14,17 @@ use crate::context::{Context, During, Stop};
 use crate::process::{ServerProcess, UBLK};
 
 /// Size of the devices of this group, in bytes.
-pub(super) const SIZE_BYTES: u64 = 8 << 20;
+pub(crate) const SIZE_BYTES: u64 = 8 << 20;
 
 /// A file in memory that outlives the servers of a device.
 #[derive(Debug)]
-pub(super) struct Backing {
+pub(crate) struct Backing {
     path: PathBuf,
 }
 
 impl Backing {
     /// A file of [`SIZE_BYTES`] zeros.
-    pub(super) fn new(name: &str) -> Result<Self, Stop> {
+    pub(crate) fn new(name: &str) -> Result<Self, Stop> {
         let path = std::env::temp_dir().join(format!("backing-{name}-{}", std::process::id()));
         let file =
             std::fs::File::create(&path).during(format_args!("create {}", path.display()))?;
@@ -32,12 +32,12 @@ impl Backing {
         Ok(Self { path })
     }
 
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.path.to_str().unwrap_or_default()
     }
 
     /// A server of two queues with that recovery.
-    pub(super) fn serve(
+    pub(crate) fn serve(
         &self,
         context: &mut Context,
         recovery: &str,
@@ -50,7 +50,7 @@ impl Backing {
     }
 
     /// The next server of a device, with options of `recover` and of the server.
-    pub(super) fn recover(
+    pub(crate) fn recover(
         &self,
         context: &mut Context,
         id: u32,
@@ -73,7 +73,7 @@ impl Drop for Backing {
 }
 
 /// Skips unless the driver offers these flags.
-pub(super) fn need(features: Features) -> Result<(), Stop> {
+pub(crate) fn need(features: Features) -> Result<(), Stop> {
     if offers(features)? {
         return Ok(());
     }
@@ -81,13 +81,13 @@ pub(super) fn need(features: Features) -> Result<(), Stop> {
 }
 
 /// Whether the driver offers these flags.
-pub(super) fn offers(features: Features) -> Result<bool, Stop> {
+pub(crate) fn offers(features: Features) -> Result<bool, Stop> {
     let mut control = Control::open().during("open the control device")?;
     Ok(control.get_features()?.contains(features))
 }
 
 /// The device as the kernel has it; none once it is gone.
-pub(super) fn info(id: u32) -> Result<Option<DevInfo>, Stop> {
+pub(crate) fn info(id: u32) -> Result<Option<DevInfo>, Stop> {
     let mut control = Control::open().during("open the control device")?;
     match control.address(id) {
         Ok(info) => Ok(Some(info)),
@@ -97,7 +97,7 @@ pub(super) fn info(id: u32) -> Result<Option<DevInfo>, Stop> {
 }
 
 /// Checks that the device comes to that state in time.
-pub(super) fn check_state(context: &mut Context, id: u32, state: DevState) -> Result<(), Stop> {
+pub(crate) fn check_state(context: &mut Context, id: u32, state: DevState) -> Result<(), Stop> {
     let mut seen = None;
     let came = block::wait_until(context.command_timeout(), || {
         seen = info(id).ok().flatten().map(|info| info.state());
@@ -109,22 +109,22 @@ pub(super) fn check_state(context: &mut Context, id: u32, state: DevState) -> Re
 
 /// What a run of the `ublk` command came to.
 #[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) code: Option<i32>,
-    pub(super) said: String,
-    pub(super) took: Duration,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) said: String,
+    pub(crate) took: Duration,
 }
 
 impl Ran {
     /// Of a process that has ended.
-    pub(super) fn of(output: &Output, begin: Instant) -> Self {
+    pub(crate) fn of(output: &Output, begin: Instant) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         let said = format!("{} {}", text(&output.stdout), text(&output.stderr));
         Self { code: output.status.code(), said, took: begin.elapsed() }
     }
 
     /// Checks that it failed, in time, and said why in these words.
-    pub(super) fn check_refused(
+    pub(crate) fn check_refused(
         &self,
         context: &mut Context,
         what: &str,
@@ -140,7 +140,7 @@ impl Ran {
     }
 
     /// Checks that it succeeded.
-    pub(super) fn check_done(&self, context: &mut Context, what: &str) -> Result<(), Stop> {
+    pub(crate) fn check_done(&self, context: &mut Context, what: &str) -> Result<(), Stop> {
         let Self { code, said, .. } = self;
         let told = format!("{what} succeeds (code {code:?}: {said})");
         context.check(FailureKind::Operation, told, *code == Some(0))
@@ -148,7 +148,7 @@ impl Ran {
 }
 
 /// Runs the `ublk` command to its end.
-pub(super) fn ublk(context: &mut Context, arguments: &[&str]) -> Result<Ran, Stop> {
+pub(crate) fn ublk(context: &mut Context, arguments: &[&str]) -> Result<Ran, Stop> {
     context.step(format_args!("ublk {}", arguments.join(" ")));
     let begin = Instant::now();
     let output = Command::new(UBLK.as_str()).args(arguments).output().during("run ublk")?;

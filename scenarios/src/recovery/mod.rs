@@ -6,7 +6,7 @@
 
 mod crash;
 mod handover;
-mod kit;
+pub(crate) mod kit;
 mod orphans;
 mod owner;
 mod plugged;
@@ -15,7 +15,7 @@ mod resize;
 mod stop;
 mod successor;
 mod unprivileged;
-mod writers;
+pub(crate) mod writers;
 
 pub use successor::main as successor;
 

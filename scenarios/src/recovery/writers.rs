@@ -37,7 +37,7 @@ struct Board {
 /// Running clients. Dropped before they have finished, they are told to stop, and their device is removed: one that waits
 /// for a server that never comes would keep this process for ever, and what went wrong would look like a hang.
 #[derive(Debug)]
-pub(super) struct Writers {
+pub(crate) struct Writers {
     board: Arc<Board>,
     clients: Vec<JoinHandle<Result<BTreeMap<u64, u64>, String>>>,
     seed: u64,
@@ -47,7 +47,7 @@ pub(super) struct Writers {
 
 impl Writers {
     /// Starts the clients on a device, and waits until they are busy.
-    pub(super) fn start(context: &mut Context, path: &Path) -> Result<Self, Stop> {
+    pub(crate) fn start(context: &mut Context, path: &Path) -> Result<Self, Stop> {
         let board = Arc::<Board>::default();
         let seed = context.seed;
         let mut clients = Vec::new();
@@ -62,17 +62,17 @@ impl Writers {
         Ok(writers)
     }
 
-    pub(super) fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.board.acknowledged.load(Ordering::Relaxed)
     }
 
     /// How often each errno was seen until now.
-    pub(super) fn errors(&self) -> BTreeMap<i32, u64> {
+    pub(crate) fn errors(&self) -> BTreeMap<i32, u64> {
         self.board.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Checks that more is acknowledged.
-    pub(super) fn check_progress(&self, context: &mut Context, when: &str) -> Result<(), Stop> {
+    pub(crate) fn check_progress(&self, context: &mut Context, when: &str) -> Result<(), Stop> {
         let before = self.acknowledged();
         let goes = block::wait_until(context.command_timeout(), || {
             self.acknowledged() > before + 4 * CLIENTS
@@ -82,7 +82,7 @@ impl Writers {
     }
 
     /// Checks that nothing is acknowledged, and whether requests fail.
-    pub(super) fn check_held(&self, context: &mut Context, fails: bool) -> Result<(), Stop> {
+    pub(crate) fn check_held(&self, context: &mut Context, fails: bool) -> Result<(), Stop> {
         // What was acknowledged by the old server may still be on its way through a client.
         sleep(context.quiet());
         let (acknowledged, errors) = (self.acknowledged(), self.errors());
@@ -99,7 +99,7 @@ impl Writers {
     }
 
     /// Stops clients whose device is gone: what they could not write they leave. Gives the errors they saw.
-    pub(super) fn give_up(
+    pub(crate) fn give_up(
         self,
         context: &mut Context,
         reference: &Reference,
@@ -109,7 +109,7 @@ impl Writers {
     }
 
     /// Stops the clients and puts what they wrote into the reference. Gives the errors they saw.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         mut self,
         context: &mut Context,
         reference: &Reference,

@@ -42,6 +42,10 @@ pub(crate) struct E2eArgs {
     /// of five. Needs the seed that all parts have; `report merge` makes one report of them.
     #[arg(long, value_name = "hash:M/N", requires = "seed")]
     pub(crate) partition: Option<Partition>,
+    /// Asks the server family of this server instead of all else of ours: `ublk`, `kublk`, `rublk`, `libublk`, or the adapter
+    /// file of any other (docs/testing-your-server.md).
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) server: Option<String>,
     /// Lists the scenarios and what each covers, and runs nothing.
     #[arg(long)]
     pub(crate) list: bool,

@@ -18,9 +18,12 @@ pub(crate) struct MatrixArgs {
     /// Only scenarios whose id holds this text, or matches it as a pattern with `*`. Repeatable.
     #[arg(long = "filter", value_name = "TEXT")]
     pub(crate) filters: Vec<String>,
-    /// Goes on with the matrix in this folder: its kernels, scenarios and seed; kernels that are done are kept. The same
+    /// The server family with this server, as for `vm-e2e`: a conformance page of it.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) server: Option<String>,
+    /// Goes on with the matrix in this folder: its kernels, scenarios, server and seed; kernels that are done are kept. The same
     /// commit and kernels have to be there.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernels", "point_releases", "filters", "seed", "output"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernels", "point_releases", "filters", "server", "seed", "output"])]
     pub(crate) resume: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pages: MatrixPageArgs,

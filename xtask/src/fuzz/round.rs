@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::prepare::Workshop;
 use crate::progress::Terminal;
 use crate::run::{Done, Request, run_in};
+use crate::servers::{Server, Typed};
 use crate::workspace;
 
 /// A workshop that stays open for many rounds.
@@ -27,6 +28,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) progress: Arc<Terminal>,
     /// Folder of everything.
     pub(crate) folder: PathBuf,
+    server: Option<Server>,
     rounds: u32,
 }
 
@@ -103,7 +105,14 @@ impl<'a> Bench<'a> {
             },
             Path::to_owned,
         );
-        Ok(Self { workshop, machine, sources, progress, folder, rounds: 0 })
+        Ok(Self { workshop, machine, sources, progress, folder, server: None, rounds: 0 })
+    }
+
+    /// Has the scenarios of a server asked of this one.
+    pub(crate) fn name_server(&mut self, argument: &str) -> Result<(), Error> {
+        let typed = Typed::read(argument)?;
+        self.server = Some(typed.provide(&mut self.workshop, &self.progress)?);
+        Ok(())
     }
 
     /// Boots `kernel` and does the scenarios called `ids`.
@@ -127,6 +136,7 @@ impl<'a> Bench<'a> {
             seed: Some(seed),
             partition: None,
             debug: DebugOptions::default(),
+            server: self.server.as_ref(),
             model_input: Some(serde_json::to_string(input).map_err(Error::infrastructure)?),
             output: Some(&folder),
             jobs: Some(1),

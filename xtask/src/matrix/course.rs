@@ -22,6 +22,9 @@ pub(crate) struct Course {
     pub(crate) dirty: bool,
     pub(crate) seed: u64,
     pub(crate) kernels: Vec<Kernel>,
+    /// Whose server is tested, as it was typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<String>,
     /// The scenarios, in the order in which they run.
     pub(crate) scenarios: Vec<String>,
 }
@@ -37,10 +40,15 @@ pub(crate) struct Kernel {
 
 impl Course {
     /// Of this tree as it is.
-    pub(crate) fn new(seed: u64, kernels: Vec<Kernel>, scenarios: Vec<String>) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        kernels: Vec<Kernel>,
+        server: Option<String>,
+        scenarios: Vec<String>,
+    ) -> Self {
         let (commit, dirty) = workspace::commit();
         let commit = Some(commit).filter(|commit| commit != "unknown");
-        Self { format: FORMAT, commit, dirty, seed, kernels, scenarios }
+        Self { format: FORMAT, commit, dirty, seed, kernels, server, scenarios }
     }
 
     /// The course in `folder`, if one was begun there.
@@ -89,7 +97,10 @@ impl Course {
                 folder.display()
             ))
         };
+        let server =
+            |course: &Self| course.server.clone().unwrap_or_else(|| "not named".to_owned());
         for (what, was, is) in [
+            ("server was", server(self), server(now)),
             ("commit was", commit(self), commit(now)),
             ("seed was", seed(self), seed(now)),
             ("kernels were", kernels(self), kernels(now)),
@@ -140,6 +151,7 @@ mod tests {
             dirty: false,
             seed: 7,
             kernels: vec![kernel("6.12", "6.12.117-a"), kernel("7.3", "7.3.4-a")],
+            server: None,
             scenarios: vec!["a/b".into()],
         }
     }
@@ -158,7 +170,8 @@ mod tests {
     #[test]
     fn whatever_differs_is_said_in_one_line() {
         type Change = fn(&mut Course);
-        let changes: [(&str, Change); 7] = [
+        let changes: [(&str, Change); 8] = [
+            ("its server was not named, now rublk", |c| c.server = Some("rublk".into())),
             ("its commit was abc, now def", |c| c.commit = Some("def".into())),
             ("its seed was 0x7, now 0x8", |c| c.seed = 8),
             ("its kernels were 6.12 7.3, now 6.12", |c| c.kernels.truncate(1)),

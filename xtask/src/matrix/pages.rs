@@ -29,10 +29,15 @@ pub(crate) fn check(args: &MatrixPageArgs) -> Result<(), Error> {
 ///
 /// # Errors
 /// When it cannot be read or is none.
-pub(crate) fn previous(args: &MatrixPageArgs) -> Result<Option<Matrix>, Error> {
+pub(crate) fn previous(
+    args: &MatrixPageArgs,
+    is_of_a_server: bool,
+) -> Result<Option<Matrix>, Error> {
     let path = match (&args.previous, &args.into) {
         (Some(named), _) => named.clone(),
         (None, Some(page)) => page.with_extension("json"),
+        // That one is of our whole suite, and says nothing of a server.
+        (None, None) if is_of_a_server => return Ok(None),
         (None, None) => kept(),
     };
     if args.previous.is_none() && !path.exists() {

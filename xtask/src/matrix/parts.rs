@@ -80,10 +80,16 @@ fn differs(report: &Report, course: &Course, kernel: &Kernel) -> Option<String> 
         return Some(format!("it has {} kernels, not one", report.kernels.len()));
     };
     let run = &report.run;
+    let server = |argument: Option<&String>| argument.map_or("not named", |name| name).to_owned();
     let commit = |commit: &Option<String>| commit.clone().unwrap_or_else(|| "unknown".to_owned());
     for (what, was, is) in [
         ("kernel", own.kernel.spec.clone(), kernel.spec.clone()),
         ("commit", commit(&run.commit), commit(&course.commit)),
+        (
+            "server",
+            server(run.server.as_ref().map(|server| &server.argument)),
+            server(course.server.as_ref()),
+        ),
         ("seed", format!("{:#x}", run.seed), format!("{:#x}", course.seed)),
     ] {
         if was != is {
@@ -145,6 +151,7 @@ mod tests {
             dirty: false,
             seed: 7,
             kernels: vec![kernel],
+            server: None,
             scenarios: vec![ID.into()],
         }
     }

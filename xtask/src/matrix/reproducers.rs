@@ -34,6 +34,7 @@ pub(crate) fn write(matrix: &Matrix, report: &Report, folder: &Path) -> Result<V
             });
             let found = Reproducer {
                 kernel: column.release.clone().unwrap_or_default(),
+                server: report.run.server.as_ref().map(|server| server.argument.clone()),
                 seed: matrix.run.seed,
                 commit: matrix.run.commit.clone(),
                 ..own

@@ -69,6 +69,7 @@ impl Course<'_> {
             seed: self.args.run.seed,
             partition: None,
             model_input: None,
+            server: None,
             debug: DebugOptions { mutant: mutant.map(str::to_owned), ..DebugOptions::default() },
             output: Some(&folder),
             jobs,

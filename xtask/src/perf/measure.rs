@@ -99,6 +99,7 @@ impl Bench<'_> {
             started_at_unix_ms,
             command_line: std::env::args().collect(),
             partition: None,
+            server: None,
             accelerator: self.emulator.accelerator_facts(),
             qemu: self.emulator.qemu_facts(),
             host: environment::host(),
