@@ -29,7 +29,7 @@ pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
     }
     let progress = Arc::new(Terminal::new());
     let adapter = args.server.as_deref().map(Typed::read).transpose()?;
-    let mut workshop = Workshop::open(&args.run.sources, &progress)?;
+    let mut workshop = Workshop::open(&args.run.sources, args.run.machine.arch, &progress)?;
     let server = adapter.map(|typed| typed.provide(&mut workshop, &progress)).transpose()?;
     let kernels =
         if args.kernels.is_empty() { vec!["newest".to_owned()] } else { args.kernels.clone() };

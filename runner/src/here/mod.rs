@@ -129,6 +129,7 @@ fn headers(plan: &Plan, release: &str) -> (RunHeader, KernelHeader) {
         started_at_unix_ms,
         command_line: std::env::args().collect(),
         partition: None,
+        server: None,
         accelerator: Accelerator {
             name: none.clone(),
             reason: format!("on this machine itself, {log}"),

@@ -16,8 +16,8 @@ pub(super) struct Chosen {
 }
 
 pub(super) fn choose(filters: &[String], kernel: KernelRelease) -> Result<Vec<Chosen>, Refusal> {
-    let chosen =
-        catalogue::choose(catalogue::all(), filters).map_err(|filter| Refusal::NoScenario(filter.to_owned()))?;
+    let chosen = catalogue::choose(catalogue::all(), filters)
+        .map_err(|filter| Refusal::NoScenario(filter.to_owned()))?;
     let judged = |scenario| Chosen { scenario, left_out: hazard::of(scenario, kernel) };
     Ok(chosen.into_iter().map(judged).collect())
 }
@@ -48,6 +48,7 @@ pub(super) fn plan(chosen: &[Chosen], options: &Options, kernel: KernelRelease) 
         },
     };
     Plan {
+        server: None,
         protocol_version: PROTOCOL_VERSION,
         nonce: format!("{:032x}", rand::rng().random::<u128>()),
         seed: options.seed.unwrap_or_else(|| rand::rng().random()),

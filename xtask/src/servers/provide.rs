@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use reports::report::ServerFacts;
 use scenarios::server::{ServerInput, Source};
+use vmimage::arch::Arch;
 use vmimage::fsio;
 use vmimage::initramfs::Content;
 use vmimage::userland::{GuestFile, Userland};
@@ -76,7 +77,7 @@ impl Typed {
         if starts_with_shebang(&host)? {
             workshop.add_guest_files(vec![file(&guest, &host)]);
         } else {
-            let own = Userland::from_host(&host, &name).map_err(Error::usage)?;
+            let own = Userland::from_host(&host, &name, workshop.arch()).map_err(Error::usage)?;
             workshop.add_userland(own);
         }
         Ok(Found { host, guest, version: None })
@@ -85,6 +86,12 @@ impl Typed {
 
 /// A server that this tree knows how to build.
 fn built(source: Source, workshop: &mut Workshop) -> Result<Found, Error> {
+    let arch = workshop.arch();
+    if source != Source::Ublk && arch != Arch::HOST {
+        return Err(Error::usage(format!(
+            "that server is not built for {arch}: name a program for it in an adapter, or leave out --arch"
+        )));
+    }
     let (host, guest, version) = match source {
         // In every image anyway.
         Source::Ublk => {
