@@ -11,6 +11,7 @@ use ublk::server::StartupOrder;
 use super::{ramdisk, small};
 use crate::block::AlignedBuffer;
 use crate::block::BlockDevice;
+use crate::block::page_bytes;
 use crate::context::Context;
 use crate::context::Stop;
 use crate::process::ServerProcess;
@@ -214,10 +215,12 @@ fn starts_at_once(context: &mut Context) -> Result<String, Stop> {
 
 fn depth_limit(context: &mut Context) -> Result<String, Stop> {
     let mut took = Vec::new();
+    // The smallest there is, for 4096 buffers of it.
+    let page = page_bytes().to_string();
     for depth in ["4", "4096"] {
         let begin = Instant::now();
         let arguments =
-            ["ram", "--size", "8M", "--queues", "1", "--depth", depth, "--max-io-size", "4K"];
+            ["ram", "--size", "8M", "--queues", "1", "--depth", depth, "--max-io-size", &page];
         let server = ServerProcess::start(context, &arguments)?;
         took.push(begin.elapsed());
         let device = BlockDevice::open(&server.live.block_device, context.command_timeout())?;
