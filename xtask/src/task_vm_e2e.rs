@@ -109,7 +109,7 @@ pub(crate) fn choose(
         Some(_) => catalogue::matching_of_a_server(filter),
         None => catalogue::matching(filter),
     };
-    for filter in filters.iter().filter(|filter| matching(filter).is_empty()) {
+    if let Some(filter) = filters.iter().find(|filter| matching(filter).is_empty()) {
         let more = match server {
             None if !catalogue::matching_of_a_server(filter).is_empty() => {
                 " without --server NAME|FILE, which it is asked of; `--server ublk` is ours"
