@@ -22,13 +22,13 @@ const SMOKE: &[&str] = &[
 ];
 
 pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode, Error> {
+    let adapter = args.server.as_deref().map(Typed::read).transpose()?;
     let chosen = choose(&args.filters, args.server.as_deref())?;
     if args.list {
         list(&chosen);
         return Ok(ExitCode::Passed);
     }
     let progress = Arc::new(Terminal::new());
-    let adapter = args.server.as_deref().map(Typed::read).transpose()?;
     let mut workshop = Workshop::open(&args.run.sources, args.run.machine.arch, &progress)?;
     let server = adapter.map(|typed| typed.provide(&mut workshop, &progress)).transpose()?;
     let kernels =

@@ -69,7 +69,8 @@ impl Typed {
 fn parse(name: &str, text: &str) -> Result<Adapter, Error> {
     let adapter: Adapter = toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| {
-            let line = text[..span.start.min(text.len())].lines().count().max(1);
+            let before = text.bytes().take(span.start).filter(|byte| *byte == b'\n').count();
+            let line = (before + 1).min(text.lines().count().max(1));
             let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
             format!(" line {line} (`{shown}`):")
         });
@@ -124,6 +125,7 @@ copy = []
     fn whatever_is_wrong_is_on_one_line_with_its_key() {
         for (was, is, says) in [
             ("[stop]", "[stpo]", "line 8 (`[stpo]`): unknown field `stpo`"),
+            ("device =", "devise =", "line 7 (`devise = \"asked\"`): unknown field `devise`"),
             ("signal = \"TERM\"", "signal = \"KILL\"", "unknown variant `KILL`"),
             ("device = \"asked\"\n", "", "missing field `device`"),
             ("[can]\ncopy = []\n", "", "missing field `can`"),
