@@ -42,7 +42,8 @@ fn is_there(target: &str) -> bool {
 /// The line of rustup's that says most.
 fn reason(said: &str) -> String {
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let line = lines().find_map(|line| line.strip_prefix("error: ")).or_else(|| lines().last());
+    let line =
+        lines().find_map(|line| line.strip_prefix("error: ")).or_else(|| lines().next_back());
     line.unwrap_or("rustup said nothing").to_owned()
 }
 
