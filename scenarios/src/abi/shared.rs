@@ -116,6 +116,8 @@ fn get_data(context: &mut Context) -> Result<String, Stop> {
 
 /// Registrations that an index can tell apart.
 const REGISTRATIONS: u32 = 1 << 16;
+/// The most that one arena may have.
+const ARENA_BYTES: usize = 256 << 20;
 
 /// What the memory for them takes, and as much again for everything else.
 fn need_kib() -> u64 {
@@ -154,9 +156,13 @@ fn index_full(context: &mut Context) -> Result<String, Stop> {
     }
     let mut client = RawControl::open()?;
     let mut rig = Rig::ready_with(context, 1, 2, Features::SHMEM_ZC)?;
-    let memory = arena(REGISTRATIONS as usize * page_bytes())?;
+    // Of small pages one arena has enough.
+    let each = REGISTRATIONS.min((ARENA_BYTES / page_bytes()) as u32);
+    let arenas = (0..REGISTRATIONS).step_by(each as usize);
+    let arenas =
+        arenas.map(|_| arena(each as usize * page_bytes())).collect::<Result<Vec<_>, _>>()?;
     let page = |number: u32| ShmemBufReg {
-        addr: memory.addr(number as usize * page_bytes()),
+        addr: arenas[(number / each) as usize].addr((number % each) as usize * page_bytes()),
         len: page_bytes() as u64,
         ..ShmemBufReg::default()
     };
