@@ -345,13 +345,34 @@ fn the_file_is_a_line_for_each_row_and_comes_back() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     assert!(validator.is_valid(&serde_json::from_str(&text).unwrap()));
     for (bad, says) in [
-        (text.replace("\"1.0\"", "\"2.0\""), "schema version 2.0"),
+        (text.replace(reports::matrix::MATRIX_VERSION, "2.0"), "schema version 2.0"),
         (text[..text.len() / 2].to_owned(), "not a matrix"),
         (text.replace("\"cells\":[\"pass\",", "\"cells\":["), "cells and there are 3 kernels"),
     ] {
         let line = parse_matrix(&bad).unwrap_err().to_string();
         assert!(line.contains(says) && !line.contains('\n'), "{line}");
     }
+}
+
+/// Whoever chooses a server wants to see each scenario, and the command that asks that server again.
+#[test]
+fn a_server_that_was_tested_is_named_wherever_somebody_looks() {
+    let mut report = report();
+    report.run.server = Some(reports::report::ServerFacts {
+        name: "mine".into(),
+        argument: "/home/me/ci/mine.toml".into(),
+        version: Some("1.2".into()),
+        program_sha256: "00".repeat(32),
+    });
+    let matrix = Matrix::of(&report);
+    let page = markdown(&matrix, None);
+    assert!(page.contains("Server mine 1.2: "), "{page}");
+    assert!(page.contains("### Scenarios") && !page.contains("family and data mode"), "{page}");
+    assert!(
+        page.contains("vm-e2e --server mine.toml --kernel") && !page.contains("/home"),
+        "{page}"
+    );
+    assert_eq!(parse_matrix(&to_json(&matrix).unwrap()).unwrap(), matrix);
 }
 
 /// The one in the repository, if there is one yet.

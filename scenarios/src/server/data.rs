@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use reports::event::FailureKind;
+use ublk::uapi::DevState;
 
 use super::ability::Ability;
 use super::input::ServerInput;
@@ -12,7 +13,7 @@ use super::subject::Subject;
 use crate::block::{AlignedBuffer, BlockDevice, sysfs_block};
 use crate::context::{Context, During, Stop};
 use crate::probe;
-use crate::recovery::kit::SIZE_BYTES;
+use crate::recovery::kit::{self, SIZE_BYTES};
 use crate::recovery::writers::Writers;
 use crate::scenario::Scenario;
 use crate::signature::{SECTOR_BYTES, first_difference};
@@ -237,7 +238,7 @@ fn idle(context: &mut Context) -> Result<String, Stop> {
     let period = context.quiet() * QUIET_PERIODS;
     std::thread::sleep(period);
     // A server that has left is its failure, and not this scenario's.
-    subject.served.info()?;
+    kit::check_state(context, subject.served.id, DevState::Live)?;
     let spent_ns = usage::cpu_ns(pid).during("read it again")?.saturating_sub(before_ns);
     subject.check(context, "after a pause")?;
     subject.write(context, 4096, 8192)?;
