@@ -8,13 +8,15 @@ use reports::gate::GateStatus;
 use reports::plan::DebugOptions;
 use reports::render::{self, Palette};
 use reports::report::{ExitCode, Status};
-use scenarios::catalogue;
+use scenarios::{Scenario, catalogue};
 use vmimage::arch::Arch;
 
 use crate::cli::{Accel, CiArgs, GateArgs, MachineArgs, ReportShotsArgs};
 use crate::error::Error;
+use crate::prepare::Workshop;
 use crate::progress::Terminal;
-use crate::run::{Done, Request, run as run_request};
+use crate::run::{Done, Request, run_in};
+use crate::servers::Typed;
 use crate::task_vm_e2e::{show, shows_crash};
 use crate::{job_summary, task_ci_soundness, task_gate, workspace};
 
@@ -47,6 +49,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode, Error> {
     });
     if !args.no_vm {
         step("vm-e2e", &mut failed, || end_to_end(args));
+        step("server family", &mut failed, || server_family(args));
         step("gate", &mut failed, || gate(args));
         step("natural canary", &mut failed, || natural_canary(args));
     }
@@ -92,29 +95,45 @@ fn machine() -> MachineArgs {
     MachineArgs { cpus: 4, memory_mib: 1024, accel: Accel::Auto, arch: Arch::X86_64 }
 }
 
-fn run_on(args: &CiArgs, kernels: &[&str], ids: &[&str]) -> Result<Done, Error> {
-    let wanted = |s: &&scenarios::Scenario| ids.is_empty() || ids.contains(&s.id);
+fn run_on(
+    args: &CiArgs,
+    kernels: &[&str],
+    scenarios: Vec<&'static Scenario>,
+    server: Option<&str>,
+) -> Result<Done, Error> {
+    let progress = Arc::new(Terminal::new());
+    let mut workshop = Workshop::open(&args.sources, Arch::X86_64, &progress)?;
+    let adapter = server.map(Typed::read).transpose()?;
+    let server = adapter.map(|typed| typed.provide(&mut workshop, &progress)).transpose()?;
     let request = Request {
         kernels: kernels.iter().map(|kernel| (*kernel).to_owned()).collect(),
-        scenarios: catalogue::all().filter(wanted).collect(),
+        scenarios,
         selftests: &[],
         seed: None,
         partition: None,
         debug: DebugOptions::default(),
         model_input: None,
-        server: None,
+        server: server.as_ref(),
         output: None,
         jobs: None,
         until_red: false,
         machine: &machine(),
         sources: &args.sources,
     };
-    run_request(&request, &Arc::new(Terminal::new()))
+    run_in(&mut workshop, &request, &progress)
 }
 
 fn end_to_end(args: &CiArgs) -> Result<(), Error> {
-    let done = run_on(args, &KERNELS, &[])?;
-    show(&done, false)?;
+    judge(&run_on(args, &KERNELS, catalogue::all().collect(), None)?)
+}
+
+/// What other people's servers are asked, asked of ours: an adapter, and the way of a server into the guest, are in no other run.
+fn server_family(args: &CiArgs) -> Result<(), Error> {
+    judge(&run_on(args, &["newest"], catalogue::of_a_server().collect(), Some("ublk"))?)
+}
+
+fn judge(done: &Done) -> Result<(), Error> {
+    show(done, false)?;
     job_summary::append(&render::markdown(&done.report))?;
     match done.report.status() {
         Status::Passed => Ok(()),
@@ -150,7 +169,8 @@ fn gate(args: &CiArgs) -> Result<(), Error> {
 fn natural_canary(args: &CiArgs) -> Result<(), Error> {
     const SMOKE: [&str; 2] = ["lifecycle/fresh-state", "lifecycle/stop-idle-by-sigterm"];
     for (kernel, broken) in [(OOPSING, true), (REPAIRED, false)] {
-        let done = match run_on(args, &[kernel], &SMOKE) {
+        let smoke = SMOKE.iter().filter_map(|id| catalogue::find(id)).collect();
+        let done = match run_on(args, &[kernel], smoke, None) {
             Ok(done) => done,
             Err(error) if error.code == ExitCode::Infrastructure => {
                 println!("ci: natural canary: {kernel} cannot be had any more: {error}");
