@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use reports::event::{HealthFinding, HealthKind};
 
+use scenarios::user_processes::UserProcess;
+
 use crate::machine::Machine;
-use crate::processes::{self, Left};
+use crate::processes;
 
 /// A reader of the kernel log that starts at "now".
 #[derive(Debug)]
@@ -107,7 +109,7 @@ fn broken(text: &str) -> HealthFinding {
     HealthFinding { kind: HealthKind::CheckerBroken, text: text.into() }
 }
 
-fn stuck_finding(left: &Left) -> HealthFinding {
+fn stuck_finding(left: &UserProcess) -> HealthFinding {
     let stacks = processes::stacks(left.pid);
     let text = format!("process {} {} in state {}\n{stacks}", left.pid, left.name, left.state);
     HealthFinding { kind: HealthKind::StuckProcess, text }

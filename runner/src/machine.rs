@@ -8,9 +8,10 @@ use std::process::Command;
 use scenarios::devices::{self, Owned};
 use scenarios::kernel::KernelRelease;
 use scenarios::process::UBLK_VARIABLE;
+use scenarios::user_processes::{self, UserProcess};
 use scenarios::{Stop, block, catalogue, hazard};
 
-use crate::processes::{self, Left};
+use crate::processes;
 
 /// The machine under the agent.
 #[derive(Clone, Debug)]
@@ -90,9 +91,9 @@ impl Machine {
     }
 
     /// The processes that a scenario has to have ended.
-    pub(crate) fn processes(&self) -> Vec<Left> {
+    pub(crate) fn processes(&self) -> Vec<UserProcess> {
         match self {
-            Self::Guest => processes::list(),
+            Self::Guest => user_processes::others(),
             Self::Shared(_) => processes::descendants(),
         }
     }

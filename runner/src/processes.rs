@@ -7,21 +7,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+use scenarios::user_processes::{UserProcess, others};
 
 use crate::machine::Machine;
 
-/// A user process that is still there.
-#[derive(Debug, Clone)]
-pub(crate) struct Left {
-    pub(crate) pid: i32,
-    pub(crate) parent: i32,
-    pub(crate) name: String,
-    pub(crate) state: char,
-}
-
 /// Kills every process of the scenario and waits until they are gone, up to `grace`. Returns those that are not: they are
 /// stuck in the kernel.
-pub(crate) fn end_all(machine: &Machine, grace: Duration) -> Vec<Left> {
+pub(crate) fn end_all(machine: &Machine, grace: Duration) -> Vec<UserProcess> {
     let begin = Instant::now();
     loop {
         match machine {
@@ -52,8 +44,8 @@ pub(crate) fn kill_descendants() {
 }
 
 /// Every process below this one. As long as it is a subreaper, an orphan among them is its child.
-pub(crate) fn descendants() -> Vec<Left> {
-    let all = list();
+pub(crate) fn descendants() -> Vec<UserProcess> {
+    let all = others();
     let mut below = BTreeSet::from([std::process::id().cast_signed()]);
     loop {
         let before = below.len();
@@ -68,33 +60,6 @@ pub(crate) fn descendants() -> Vec<Left> {
         }
     }
     all.into_iter().filter(|left| below.contains(&left.pid)).collect()
-}
-
-/// User processes other than this one. Kernel threads have no command line.
-pub(crate) fn list() -> Vec<Left> {
-    let own = std::process::id().cast_signed();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| *pid != own)
-        .filter_map(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let (name, state, parent, flags) = parse_stat(&stat)?;
-            const PF_KTHREAD: u64 = 0x0020_0000;
-            (flags & PF_KTHREAD == 0).then(|| Left { pid, parent, name: name.into(), state })
-        })
-        .collect()
-}
-
-/// Name, state, parent and flags of a `/proc/<pid>/stat` line; the name may hold spaces and brackets.
-fn parse_stat(stat: &str) -> Option<(&str, char, i32, u64)> {
-    let (open, close) = (stat.find('(')?, stat.rfind(')')?);
-    let mut fields = stat.get(close + 1..)?.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let parent = fields.next()?.parse().ok()?;
-    let flags = fields.nth(4)?.parse().ok()?;
-    Some((stat.get(open + 1..close)?, state, parent, flags))
 }
 
 /// Kernel stacks of every thread of `pid`.
@@ -118,18 +83,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stat_lines_with_odd_names_are_read() {
-        let line = "12 (a) b (c)) D 1 12 12 0 -1 4194560 0 0 0";
-        assert_eq!(parse_stat(line), Some(("a) b (c)", 'D', 1, 4_194_560)));
-        assert_eq!(parse_stat("12"), None);
-    }
-
-    #[test]
     fn this_machines_processes_can_be_listed() {
         let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
         let pid = child.id().cast_signed();
-        let seen = |all: Vec<Left>| all.into_iter().any(|left| left.pid == pid);
-        let (listed, below) = (seen(list()), descendants());
+        let seen = |all: Vec<UserProcess>| all.into_iter().any(|left| left.pid == pid);
+        let (listed, below) = (seen(others()), descendants());
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(listed && seen(below.clone()));

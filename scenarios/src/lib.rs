@@ -36,6 +36,7 @@ pub mod signature;
 pub mod startup;
 pub mod targets;
 pub mod usage;
+pub mod user_processes;
 pub mod workload;
 
 pub use context::{Context, Stop};

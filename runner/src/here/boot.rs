@@ -15,6 +15,7 @@ use reports::plan::Plan;
 use reports::{Recorder, console, render};
 use scenarios::devices;
 use scenarios::process::UBLK_VARIABLE;
+use scenarios::user_processes::UserProcess;
 
 use crate::health::KernelLog;
 use crate::machine::{Machine, Shared};
@@ -198,7 +199,7 @@ fn clear(machine: &Machine, grace: Duration) -> Vec<String> {
     let removed = devices::remove_all_of(shared.group);
     // Who waited for one of the devices has its answer now, and can be ended.
     let stuck = processes::end_all(machine, grace);
-    let told = |left: &processes::Left| {
+    let told = |left: &UserProcess| {
         format!("process {} {} of this run is stuck in the kernel", left.pid, left.name)
     };
     let mut left: Vec<String> = stuck.iter().map(told).collect();

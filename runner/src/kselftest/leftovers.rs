@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use scenarios::Stop;
 use scenarios::context::During;
 use scenarios::kselftest::Selftest;
-
-use crate::processes;
+use scenarios::user_processes;
 
 /// Names of servers and nodes that are still there after `limit`.
 pub(super) fn find(test: &Selftest, limit: Duration) -> Result<Vec<String>, Stop> {
@@ -26,7 +25,7 @@ pub(super) fn find(test: &Selftest, limit: Duration) -> Result<Vec<String>, Stop
 }
 
 fn now(test: &Selftest) -> Result<Vec<String>, Stop> {
-    let servers = processes::list().into_iter().filter(|p| p.name == "kublk" && p.state != 'Z');
+    let servers = user_processes::others().into_iter().filter(|p| p.name == "kublk" && p.runs());
     let mut left: Vec<String> =
         servers.map(|p| format!("process {} kublk of {test}", p.pid)).collect();
     left.extend(scenarios::block::all_nodes()?.into_iter().map(|node| format!("/dev/{node}")));
