@@ -113,25 +113,34 @@ fn left_behind(context: &mut Context) -> Result<String, Stop> {
     context.check_eq(FailureKind::Completion, "readers that wait", &waiting, &clients.len())?;
     drop(hand);
     drop(Arc::into_inner(file));
+    let count = clients.len();
     let failed = fail(context, "a read that nobody fetched", clients)?;
+    context.check_eq(FailureKind::Completion, "reads that fail", &failed, &count)?;
     rig.stop()?;
     std::thread::sleep(Duration::from_millis(1));
     rig.delete(context)?;
     Ok(format!("{failed} reads, EIO each"))
 }
 
-/// Waits for readers, each of which has to end with EIO; how many there were.
+/// Waits for readers, each of which has to end with EIO; how many did. One that came when the disk was gone already (6.12 removes
+/// it when a ring goes) is at its end instead, for the disk has no bytes then.
 fn fail<T>(context: &mut Context, what: &str, readers: Vec<Reader<T>>) -> Result<usize, Stop> {
     let ended =
         wait_until(context.command_timeout(), || readers.iter().all(JoinHandle::is_finished));
     context.check(FailureKind::Completion, "every reader gets its answer", ended)?;
-    let count = readers.len();
+    let mut failed = 0;
     for reader in readers {
         let read = reader.join().map_err(|_| Stop::error("a reader panicked"))??;
-        let errno = read.err().and_then(|error| error.raw_os_error()).unwrap_or(0);
+        let error = read.err();
+        if error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+            continue;
+        }
+        let errno = error.and_then(|error| error.raw_os_error()).unwrap_or(0);
         context.check_result(what, -errno, -(Errno::EIO as i32))?;
+        failed += 1;
     }
-    Ok(count)
+    context.check(FailureKind::Completion, format_args!("{what} fails"), failed > 0)?;
+    Ok(failed)
 }
 
 fn without_a_ring(context: &mut Context) -> Result<String, Stop> {
