@@ -191,6 +191,9 @@ impl Lab {
                     self.add(&command, &effects.answer)?;
                 }
                 Some(command) => self.command(command, &effects.answer)?,
+                None if world.profile.release_is_late && matches!(step, Step::Open { .. }) => {
+                    self.open_char(step, &subject, &effects.answer)?;
+                }
                 None => self.order(step, &subject, &effects.answer)?,
             },
         }

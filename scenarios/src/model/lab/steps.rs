@@ -21,7 +21,7 @@ use crate::model::sort::{Mode, Sort};
 use crate::model::step::Step;
 use crate::model::view;
 use crate::model::world::{World, thread_of};
-use crate::rig::EEXIST;
+use crate::rig::{EBUSY, EEXIST};
 
 /// Bytes of one read.
 const READ_BYTES: u32 = 4096;
@@ -100,13 +100,33 @@ impl Lab {
 
     /// ADD_DEV. A device that goes by itself is not found any more a moment before its id is free.
     pub(super) fn add(&mut self, command: &Command, answer: &Answer) -> Result<(), Trouble> {
+        self.again_while(EEXIST, answer, |lab| lab.command(*command, answer))
+    }
+
+    /// The char device is opened. On 6.17 and 6.18 a server's end is not over when everything else of it can be seen.
+    pub(super) fn open_char(
+        &mut self,
+        step: &Step,
+        subject: &Subject,
+        answer: &Answer,
+    ) -> Result<(), Trouble> {
+        self.again_while(EBUSY, answer, |lab| lab.order(step, subject, answer))
+    }
+
+    /// Does what shall succeed again for as long as `refusal` comes of something that is about to end.
+    fn again_while(
+        &mut self,
+        refusal: i32,
+        answer: &Answer,
+        mut once: impl FnMut(&mut Self) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
         let begin = Instant::now();
         loop {
-            let added = self.command(*command, answer);
-            let taken = matches!(&added, Err(Trouble::Differs { observed, .. }) if *observed == errno(-EEXIST));
-            let goes = expect(answer, 0).is_ok() && begin.elapsed() < self.patience;
-            if !(taken && goes) {
-                return added;
+            let done = once(self);
+            let refused = matches!(&done, Err(Trouble::Differs { observed, .. }) if *observed == errno(-refusal));
+            let ends = expect(answer, 0).is_ok() && begin.elapsed() < self.patience;
+            if !(refused && ends) {
+                return done;
             }
             std::thread::sleep(LOOK_AGAIN);
         }
