@@ -90,7 +90,7 @@ pub(super) struct Around<'a> {
 }
 
 const FIXED_FILE: u8 = 1;
-const IO_DRAIN: u8 = 2;
+pub(super) const IO_DRAIN: u8 = 2;
 const BUFFER_SELECT: u8 = 32;
 const CQE_SKIP: u8 = 64;
 const NO_FLAG: u8 = 128;

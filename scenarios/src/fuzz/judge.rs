@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ublk::uapi::{CtrlOp, Features};
 
 use super::act::{Act, Racing, Stage};
-use super::allowed::{self, Allowed, Around, CHAINS};
+use super::allowed::{self, Allowed, Around, CHAINS, IO_DRAIN};
 use super::hand::{Answer, Reply};
 use super::holding::Holding;
 use super::maps::{Geometry, Maps};
@@ -27,6 +27,9 @@ struct Sent {
     must: bool,
     /// While it is not, others may have to wait.
     blocks: bool,
+    /// Ring that it was sent to, and whether all that follows there waits for it (IOSQE_IO_DRAIN).
+    ring: u8,
+    drains: bool,
 }
 
 /// What is known of a case so far.
@@ -95,7 +98,8 @@ impl Judge {
         let changing: Vec<bool> = shots.iter().map(changes_state).collect();
         let count = changing.iter().filter(|changing| **changing).count();
         let racing = races.iter().any(|(_, what)| !matches!(what, Racing::Len));
-        let mut chained = false;
+        let drained = |sent: &Sent| sent.ring == ring && sent.drains && !sent.answered;
+        let mut chained = self.sent.values().any(drained);
         let mut must = Vec::new();
         for (index, shot) in shots.iter().enumerate() {
             let others = count - usize::from(changing[index]);
@@ -127,6 +131,8 @@ impl Judge {
                 allowed,
                 answered: false,
                 blocks: waits,
+                ring,
+                drains: shot.flags() & IO_DRAIN != 0,
             };
             self.sent.insert((number, u16::try_from(index).unwrap_or(u16::MAX)), sent);
         }

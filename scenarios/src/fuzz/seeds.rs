@@ -12,6 +12,8 @@ const FILES: &[(&str, &str)] = &[
     ("fuzz/sqe", include_str!("seeds/sqe-fixed-buffer-before-the-file.json")),
     ("fuzz/sqe", include_str!("seeds/sqe-fsync-fails-in-silence.json")),
     ("fuzz/sqe", include_str!("seeds/sqe-two-refusals-of-a-nop.json")),
+    // A command with IOSQE_IO_DRAIN waits for the DEL_DEV before it, and all that is sent to that ring later waits for both.
+    ("fuzz/sqe", include_str!("seeds/sqe-behind-a-drain.json")),
     // The table took a field's first value for the one that was sent.
     ("fuzz/sqe", include_str!("seeds/sqe-flags-set-twice.json")),
 ];

@@ -43,7 +43,7 @@ pub(super) fn command(
         }
         Step::RegBuf { page, .. } => effects.result(reg_buf(device, page)),
         Step::UnregBuf { index, .. } => effects.result(unreg_buf(device, index)),
-        Step::Del { .. } if device.deleted => wait(device, slot, Waits::Del, effects),
+        Step::Del { .. } if device.deleted => wait(device, slot, Waits::DelAgain, effects),
         Step::Del { .. } => wait(device, slot, Waits::StopOfDel { wait: true }, effects),
         Step::DelAsync { .. } if device.deleted => effects.result(0),
         Step::DelAsync { .. } => wait(device, slot, Waits::StopOfDel { wait: false }, effects),
@@ -59,7 +59,7 @@ fn wait(device: &mut Device, slot: u8, what: Waits, effects: &mut Effects) {
         slot,
         match what {
             Waits::Start(_) | Waits::End(_) => "every tag is fetched, or the device is stopped",
-            Waits::Del => "the last holder of the device is gone",
+            Waits::Del | Waits::DelAgain => "the last holder of the device is gone",
             Waits::Stop | Waits::TryStop => "the server has answered its requests",
             Waits::StopOfDel { .. } => {
                 "the server has answered its requests and the last holder of the device is gone"

@@ -47,6 +47,8 @@ pub enum Waits {
     End(u8),
     /// DEL_DEV: for the last who holds the device.
     Del,
+    /// DEL_DEV of a device that is deleted already: likewise. Nothing shows that it has begun, so it may find no device any more.
+    DelAgain,
     /// STOP_DEV: for the requests that the server has.
     Stop,
     /// TRY_STOP_DEV: likewise. It has the disk in its hand meanwhile.

@@ -327,3 +327,15 @@ fn a_tag_is_only_meddled_with_where_it_is_known_what_it_has() {
     assert_eq!(read(&[one, one]).forbids(&stray), None);
     assert_eq!(result(&read(&[one, one]).predict(&stray)), Some(-EINVAL));
 }
+
+#[test]
+fn a_second_deletion_may_come_too_late() {
+    let steps = [
+        Step::OpenBlock { dev: DEV, client: 0 },
+        Step::DelAsync { dev: DEV },
+        Step::Del { dev: DEV },
+        Step::CloseBlock { dev: DEV, client: 0 },
+    ];
+    let effects = live(Recovery::None, &steps).apply(&Step::KillServer { server: 0 });
+    assert_eq!(effects.released, [(0, vec![0, -ENODEV])]);
+}

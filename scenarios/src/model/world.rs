@@ -4,7 +4,7 @@
 //! its source and corrected where running showed something else (docs/kernel-facts.md).
 
 use super::commands::command;
-use super::device::Device;
+use super::device::{Device, Waits};
 use super::effects::{Answer, Effects};
 use super::plant::Plant;
 use super::profile::Profile;
@@ -206,6 +206,9 @@ impl World {
             if device.deleted && !device.is_held() {
                 for waiting in &device.waiting {
                     effects.release(waiting.slot, 0);
+                    if waiting.what == Waits::DelAgain {
+                        effects.or(waiting.slot, -ENODEV);
+                    }
                 }
                 *place = None;
             }
