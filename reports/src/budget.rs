@@ -77,6 +77,13 @@ impl Budgets {
         Self::scaled(if checks { self.scale * CHECKED_KERNEL_SCALE } else { self.scale })
     }
 
+    /// How long whoever watches an agent waits for a scenario of `budget_ms`. The agent's own watchdog acts first; this comes after
+    /// it, for an agent that cannot act any more.
+    #[must_use]
+    pub const fn watched_ms(&self, budget_ms: u64) -> u64 {
+        budget_ms + 4 * self.hang_grace_ms + self.power_off_ms
+    }
+
     /// The table, scaled by `scale` (1 for hardware virtualisation, 3 for emulation).
     #[must_use]
     pub const fn scaled(scale: u32) -> Self {

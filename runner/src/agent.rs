@@ -91,8 +91,7 @@ fn facts() -> GuestFacts {
         kernel_release: init::kernel_release(),
         kernel_version: read("/proc/sys/kernel/version").trim().into(),
         cmdline: read("/proc/cmdline").trim().into(),
-        cpus: u32::try_from(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
-            .unwrap_or(u32::MAX),
+        cpus: u32::try_from(reports::environment::cpus()).unwrap_or(u32::MAX),
         memory_bytes: memory_kib << 10,
         ublk_features: scenarios::rig::features(),
         abilities: Some(scenarios::abilities::abilities()),

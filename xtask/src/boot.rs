@@ -192,16 +192,13 @@ impl Boot<'_> {
         }
     }
 
-    /// Longest time the host waits in a phase. In a scenario the guest's own watchdog acts first; the
-    /// host's comes after it, for a guest that cannot act any more.
+    /// Longest time the host waits in a phase.
     fn limit(&self, phase: &Phase) -> Duration {
         let budgets = &self.plan.budgets;
         Duration::from_millis(match phase {
             Phase::Booting => budgets.boot_ms,
             Phase::Between | Phase::PoweringOff => budgets.power_off_ms,
-            Phase::Scenario { budget_ms, .. } => {
-                budget_ms + 4 * budgets.hang_grace_ms + budgets.power_off_ms
-            }
+            Phase::Scenario { budget_ms, .. } => budgets.watched_ms(*budget_ms),
         })
     }
 

@@ -162,9 +162,7 @@ impl Boot<'_> {
         Duration::from_millis(match phase {
             Phase::Starting => budgets.boot_ms,
             Phase::Between | Phase::Ending => budgets.power_off_ms,
-            Phase::Scenario { budget_ms, .. } => {
-                budget_ms + 4 * budgets.hang_grace_ms + budgets.power_off_ms
-            }
+            Phase::Scenario { budget_ms, .. } => budgets.watched_ms(*budget_ms),
         })
     }
 

@@ -69,8 +69,7 @@ pub(crate) fn run(port_name: &str) -> io::Result<()> {
 }
 
 fn cpus() -> u32 {
-    u32::try_from(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
-        .unwrap_or(u32::MAX)
+    u32::try_from(reports::environment::cpus()).unwrap_or(u32::MAX)
 }
 
 fn visit(number: usize, visit: &Visit, subject: &Subject) -> PerfEvent {

@@ -109,7 +109,7 @@ fn every_queue_keeps(
     stride: u16,
 ) -> Result<(), Stop> {
     let device = BlockDevice::open(path, context.command_timeout())?;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cpus = reports::environment::cpus();
     for cpu in 0..cpus {
         let mut set = nix::sched::CpuSet::new();
         set.set(cpu).during("choose a CPU")?;

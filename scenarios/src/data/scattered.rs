@@ -316,7 +316,7 @@ fn check_geometry(context: &mut Context, subject: &Subject, setup: Setup) -> Res
     )?;
     let name = subject.device.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let queues = std::fs::read_dir(format!("/sys/block/{name}/mq"))?.count();
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cpus = reports::environment::cpus();
     context.check_eq(
         FailureKind::State,
         format_args!("hardware queues (asked {}, {cpus} CPUs)", setup.queues),

@@ -82,7 +82,7 @@ pub(super) fn check(
     let sectors = control.get_params(served.id)?.basic.dev_sectors;
     let asked = SIZE_BYTES / SECTOR_BYTES as u64;
     context.check_eq(FailureKind::State, "sectors in GET_PARAMS", &sectors, &asked)?;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cpus = reports::environment::cpus();
     if adapter.takes(Word::Queues) {
         let asked = usize::from(wish.queues).min(cpus);
         let what = format!("hardware queues (asked {}, {cpus} CPUs)", wish.queues);

@@ -269,7 +269,7 @@ fn flags(context: &mut Context) -> Result<String, Stop> {
 
 fn affinity(context: &mut Context) -> Result<String, Stop> {
     let mut rig = Rig::add(context, 2, 2)?;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cpus = reports::environment::cpus();
     let mut seen = Vec::new();
     for queue in 0..rig.info.nr_hw_queues {
         let id = rig.id;
