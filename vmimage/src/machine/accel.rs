@@ -1,6 +1,6 @@
 //! What executes the guest. `/dev/kvm` may exist, open and create machines, and still not run a kernel (as
 //! on nested or partly emulated hosts), so its existence proves nothing: it is believed after it has run a
-//! boot sector, once, with a short limit, and the answer is remembered.
+//! boot sector that computes, once, with a short limit, and the answer is remembered.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -80,6 +80,8 @@ struct Answer {
     qemu_sha256: String,
     qemu_version: QemuVersion,
     host_release: String,
+    /// Of the sector that was asked: what a shorter one showed counts no more.
+    sector_steps: u32,
     accelerator: Accelerator,
     reason: String,
 }
@@ -121,6 +123,7 @@ impl Probe<'_> {
             qemu_sha256: self.program.sha256.clone(),
             qemu_version: self.program.version,
             host_release: self.host_release.to_owned(),
+            sector_steps: boot_sector::STEPS,
             accelerator,
             reason: reason.to_owned(),
         }
