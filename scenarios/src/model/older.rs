@@ -46,13 +46,12 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
             "before 7.0 nobody waits for the tags of a second round, which a request then misses",
         );
     }
-    let successor = matches!(device.state, State::Quiesced | State::FailIo);
     if matches!(step, Step::Fetch { .. })
         && !profile.update_size_checks
-        && successor
+        && device.started
         && device.count(Tag::Free) > 1
     {
-        return Some("before 7.0 a stop does not take back what a successor has fetched so far");
+        return Some("before 7.0 a stop does not take back what a second server has fetched so far");
     }
     if let Step::Read { queue, .. } | Step::Write { queue, .. } = *step
         && !profile.close_clears
@@ -60,7 +59,7 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
     {
         return Some("6.12 clears a queue whose tags are all with a dead server after 30 s");
     }
-    if matches!(step, Step::Fetch { .. })
+    if matches!(step, Step::Fetch { .. } | Step::FetchAll { .. })
         && profile.fetch_again == -EBUSY
         && device.wanting().is_some()
     {
@@ -81,7 +80,7 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
     closes(device, step).or_else(|| in_two_steps(device, step).filter(|_| device.started))
 }
 
-/// Whether a server that leaves now takes the device with it: before 7.0 a successor that dies while it fetches. Or whether the
+/// Whether a server that leaves now takes the device with it: before 7.0 a second server that dies while it fetches. Or whether the
 /// kernel complains.
 pub(super) fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'static str> {
     let copies = device.sort.mode == Mode::UserCopy;
@@ -90,10 +89,10 @@ pub(super) fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'sta
             "6.17 prints a WARNING when the server of a USER_COPY device dies with a request",
         );
     }
-    let successor = matches!(device.state, State::Quiesced | State::FailIo);
+    let serves_again = device.started && device.state != State::Live;
     let fetches = device.count(Tag::Free) < usize::from(device.tags());
-    (!profile.update_size_checks && successor && fetches)
-        .then_some("before 7.0 the char device stays open for ever when a successor dies")
+    (!profile.update_size_checks && serves_again && fetches)
+        .then_some("before 7.0 the char device stays open for ever when a second server dies")
 }
 
 fn begins(step: &Step) -> bool {

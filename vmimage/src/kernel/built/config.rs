@@ -2,6 +2,7 @@
 //! know or cannot have without a word, and a kernel without the lock validator finds no deadlock either.
 
 use super::super::instrument::{Instrument, Instruments};
+use crate::archive::version;
 
 const GUEST: &str = include_str!("../../../kernel/guest.config");
 
@@ -22,32 +23,34 @@ pub(super) fn fragment(with: &Instruments) -> String {
     format!("{}CONFIG_LOCALVERSION=\"{local}\"\n", parts.concat())
 }
 
-/// The lines of `fragment` that `config` contradicts. `# optional` at a line's end excuses a series that does
-/// not have the option.
-pub(super) fn unmet(fragment: &str, config: &str) -> Vec<String> {
+/// The lines of `fragment` that `config`, made from the sources of `series`, contradicts. `# from 6.13` at a
+/// line's end excuses the series before it.
+pub(super) fn unmet(fragment: &str, config: &str, series: &str) -> Vec<String> {
     let is = |line: &str| config.lines().any(|has| has == line);
-    let met = |line: &&str| match line.split_once('=') {
+    let met = |line: &str| match line.split_once('=') {
         // An option that is off is a comment, or not there at all.
         Some((name, "n")) => !config.lines().any(|has| has.starts_with(&format!("{name}="))),
         _ => is(line),
     };
-    let asked = fragment.lines().map(str::trim).filter(|line| line.starts_with("CONFIG_"));
+    let asked = fragment.lines().map(option).filter(|(line, _)| line.starts_with("CONFIG_"));
     asked
-        .filter(|line| !line.ends_with(OPTIONAL))
-        .filter(|line| !met(line))
-        .map(str::to_owned)
+        .filter(|(_, from)| from.is_none_or(|from| !version::compare(series, from).is_lt()))
+        .filter(|(line, _)| !met(line))
+        .map(|(line, _)| line.to_owned())
         .collect()
 }
 
-/// Ends a line that not every series has.
-const OPTIONAL: &str = "# optional";
-
 /// The fragment as Kconfig takes it: without what is ours at the lines' ends.
 pub(super) fn plain(fragment: &str) -> String {
-    fragment
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end_matches(OPTIONAL).trim_end()))
-        .collect()
+    fragment.lines().map(|line| format!("{}\n", option(line).0)).collect()
+}
+
+/// A line, and the series from which on it has to come true.
+fn option(line: &str) -> (&str, Option<&str>) {
+    match line.split_once("# from ") {
+        Some((line, from)) if line.starts_with("CONFIG_") => (line.trim(), Some(from.trim())),
+        _ => (line.trim(), None),
+    }
 }
 
 #[cfg(test)]
@@ -56,9 +59,11 @@ mod tests {
 
     #[test]
     fn what_did_not_come_true_is_named() {
-        let fragment = "# text\nCONFIG_A=y\nCONFIG_B=m\nCONFIG_C=n\nCONFIG_D=n\nCONFIG_E=7\nCONFIG_F=y # optional\n";
+        let fragment = "# text\nCONFIG_A=y\nCONFIG_B=m\nCONFIG_C=n\nCONFIG_D=n\nCONFIG_E=7\nCONFIG_F=y # from 6.10\n";
         let config = "CONFIG_A=y\nCONFIG_B=y\n# CONFIG_C is not set\nCONFIG_D=y\nCONFIG_E=7\n";
-        assert_eq!(unmet(fragment, config), ["CONFIG_B=m", "CONFIG_D=n"]);
+        assert_eq!(unmet(fragment, config, "6.1"), ["CONFIG_B=m", "CONFIG_D=n"]);
+        assert_eq!(unmet(fragment, config, "6.9").len(), 2);
+        assert_eq!(unmet(fragment, config, "6.10"), ["CONFIG_B=m", "CONFIG_D=n", "CONFIG_F=y"]);
         assert!(plain(fragment).ends_with("CONFIG_E=7\nCONFIG_F=y\n"));
     }
 

@@ -80,7 +80,8 @@ impl Build<'_> {
         let mut make = self.make(tree);
         make.arg("allnoconfig").env("KCONFIG_ALLCONFIG", &asked);
         self.step("configuring the kernel", CONFIGURE_LIMIT, &mut make)?;
-        let options = config::unmet(self.fragment, &fsio::read_text(&tree.join(".config"))?);
+        let made = fsio::read_text(&tree.join(".config"))?;
+        let options = config::unmet(self.fragment, &made, &self.recipe.source.series);
         if options.is_empty() {
             return Ok(());
         }

@@ -9,10 +9,11 @@ use super::failure::BuildError;
 use crate::archive::{Archive, Record, version};
 use crate::cache::Key;
 use crate::command;
+use crate::fsio;
 use crate::kernel::KernelError;
 
 /// Raise when the layout of a cached toolbox changes.
-const LAYOUT: &str = "kernel tools layout 1";
+const LAYOUT: &str = "kernel tools layout 2";
 
 /// Programs that have to be this machine's own, and the package of each.
 const OWN: [(&str, &str); 6] = [
@@ -31,7 +32,17 @@ const SMALL: [&str; 4] = ["bc", "bison", "flex", "m4"];
 const ELF_HEADER: &str = "/usr/include/gelf.h";
 const ELF_PACKAGE: &str = "libelf-dev";
 
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+/// Stands in for `pkg-config`, which every series asks where libelf is; what make itself is told on its command
+/// line does not reach the objtool of old ones. The program that is built is run meanwhile, so it has to find
+/// the library then.
+const PKG_CONFIG: &str = "pkg-config-libelf";
+const PKG_CONFIG_SCRIPT: &str = r#"root=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
+lib=$root/usr/lib/x86_64-linux-gnu
+case "$*" in
+*--cflags*) echo "-I$root/usr/include" ;;
+*--libs*) echo "-L$lib -lelf -Wl,-rpath,$lib" ;;
+esac
+"#;
 
 /// Programs a kernel cannot be built without and that are not fetched, each with its package. Empty is good.
 #[must_use]
@@ -79,7 +90,8 @@ pub(super) fn provide(archive: &Archive) -> Result<Toolbox, KernelError> {
     let mut key = Key::new([LAYOUT, family]);
     records.iter().for_each(|r| key.push(format!("{} {} {}", r.name, r.version, r.sha256)));
     let entry = archive.cache().get_or_build("kernel-tools", &key, &[], |tmp| {
-        archive.unpack(family, &records, tmp).map(drop).map_err(KernelError::from)
+        let script = archive.unpack(family, &records, tmp)?.join("usr/bin").join(PKG_CONFIG);
+        Ok::<_, KernelError>(fsio::write(&script, PKG_CONFIG_SCRIPT.as_bytes())?)
     })?;
     Ok(Toolbox::Unpacked(entry.path("root")))
 }
@@ -115,11 +127,7 @@ impl Toolbox {
             make.env("PATH", path);
         }
         make.env("M4", bin.join("m4")).env("BISON_PKGDATADIR", root.join("usr/share/bison"));
-        let (include, lib) = (root.join("usr/include"), root.join(LIBRARIES));
-        let (include, lib) = (include.display(), lib.display());
-        make.arg(format!("LIBELF_FLAGS=-I{include}"));
-        // The program is run while the kernel is built, so it has to find the library then.
-        make.arg(format!("LIBELF_LIBS=-L{lib} -lelf -Wl,-rpath,{lib}"));
+        make.arg(format!("HOSTPKG_CONFIG=sh {}", bin.join(PKG_CONFIG).display()));
         make
     }
 }
