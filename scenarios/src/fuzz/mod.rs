@@ -69,6 +69,15 @@ pub const SCENARIOS: &[Scenario] = &[
         run: findings::stop_by_a_server_that_dies,
         ..Scenario::DRIVER
     },
+    Scenario {
+        id: "fuzz/stop-beside-a-ring-that-ends",
+        title: "STOP_DEV and the end of its server's ring may meet, and the kernel has nothing to complain of",
+        covers: &["fuzz"],
+        budget: BudgetClass::Normal,
+        known_bug: findings::meeting_bug,
+        run: findings::stop_beside_a_ring_that_ends,
+        ..Scenario::DRIVER
+    },
 ];
 
 /// The one that only runs with an input; not listed.

@@ -51,7 +51,9 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
         && device.started
         && device.count(Tag::Free) > 1
     {
-        return Some("before 7.0 a stop does not take back what a second server has fetched so far");
+        return Some(
+            "before 7.0 a stop does not take back what a second server has fetched so far",
+        );
     }
     if let Step::Read { queue, .. } | Step::Write { queue, .. } = *step
         && !profile.close_clears
