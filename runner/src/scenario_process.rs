@@ -26,7 +26,7 @@ impl Item {
 
     fn run(&self, context: &mut Context) -> Result<String, Stop> {
         match self {
-            Self::Scenario(scenario) => (scenario.run)(context),
+            Self::Scenario(scenario) => catalogue::run(scenario, context),
             Self::Selftest(test) => crate::kselftest::run(context, test),
         }
     }

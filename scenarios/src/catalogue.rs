@@ -3,11 +3,15 @@
 //! The order matters a little: the fresh-state check comes first, because everything after it relies on
 //! it, and the canaries that cost a virtual machine come last.
 
+use crate::context::{Context, Stop};
 use crate::scenario::Scenario;
 use crate::{
-    abi, canary, command, data, fuzz, lifecycle, model, modes, property, recovery, server, startup,
-    targets,
+    abi, canary, command, data, fuzz, lifecycle, model, modes, property, recovery, rig, server,
+    startup, targets,
 };
+
+/// The first series with GET_FEATURES and the encoded opcodes, without which our library makes no device.
+const OLDEST: (u32, u32) = (6, 5);
 
 /// All scenarios, in run order.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -43,6 +47,22 @@ fn every() -> impl Iterator<Item = &'static Scenario> {
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Scenario> {
     every().chain(model::BY_INPUT).chain(fuzz::BY_INPUT).find(|scenario| scenario.id == id)
+}
+
+/// Runs `scenario`, where anything can be said of this kernel: canaries and what is for a server that was named everywhere,
+/// the rest from [`OLDEST`] on.
+///
+/// # Errors
+/// What the scenario says, and [`Stop::Skip`] on an older kernel whose driver does not tell what it can do.
+pub fn run(scenario: &Scenario, context: &mut Context) -> Result<String, Stop> {
+    let (major, minor) = OLDEST;
+    let ours = scenario.canary.is_none() && all().any(|one| one.id == scenario.id);
+    if ours && !context.kernel.at_least(major, minor) && rig::features().is_none() {
+        let kernel = context.kernel;
+        let reason = format!("Linux {kernel} has no such command: ours needs {major}.{minor}");
+        return Err(Stop::skip("GET_FEATURES", reason));
+    }
+    (scenario.run)(context)
 }
 
 /// The scenarios whose id holds `filter`: a substring, or with `*` a pattern over the whole id.
