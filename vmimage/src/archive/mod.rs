@@ -3,6 +3,8 @@
 //! without root and without touching the machine's own lists. This module is that way.
 
 mod apt;
+mod download;
+mod error;
 mod families;
 mod record;
 mod sources;
@@ -11,137 +13,27 @@ pub mod version;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use apt::Apt;
+pub use download::lock_entries;
+pub use error::ArchiveError;
 pub use families::{Distribution, Family};
 pub use record::{Deb, LockEntry, Record};
 pub use sources::{Source, parse_deb822, parse_one_line};
 pub use spec::ArchiveSpec;
 
 use crate::arch::Arch;
-use crate::cache::{Cache, CacheError, Key};
-use crate::command::{self, CommandError};
-use crate::fsio::{self, At, IoError};
+use crate::cache::{Cache, Key};
+use crate::fsio;
 
 /// Lists older than this are fetched again before use.
 const LISTS_MAX_AGE: Duration = Duration::from_secs(6 * 3600);
 
 /// Lists older than this are fetched again when something is not found in them.
 const LISTS_MAX_AGE_ON_MISS: Duration = Duration::from_secs(10 * 60);
-
-/// How to go on without an archive, said wherever there is none.
-const BRING_YOUR_OWN: &str = "bring your own with --qemu, --kernel BZIMAGE --modules DIR and --fio";
-
-/// Why the archive could not serve.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ArchiveError {
-    /// A tool of apt or dpkg is not on `PATH`.
-    #[error("`{tool}` is not on PATH, so nothing can be downloaded: {BRING_YOUR_OWN}")]
-    NoApt {
-        /// The missing tool.
-        tool: String,
-    },
-    /// The machine is no Debian or Ubuntu, or its apt has no source of it.
-    #[error(
-        "apt on this machine has no source for {release}: name an archive with --archive URI --suite S --keyring FILE, or {BRING_YOUR_OWN}"
-    )]
-    NoSource {
-        /// The release that was looked for.
-        release: String,
-    },
-    /// `--archive` without `--suite`, or the reverse.
-    #[error("an archive named by hand needs both --archive URI and --suite S (and --keyring FILE)")]
-    HalfSpec,
-    /// The keyring named by hand is not there.
-    #[error("the archive keyring {} does not exist: give --keyring an existing file", path.display())]
-    NoKeyring {
-        /// The path given.
-        path: PathBuf,
-    },
-    /// There are no lists and none could be fetched.
-    #[error(
-        "no package lists could be fetched ({reason}): check the network and apt's proxy settings, or {BRING_YOUR_OWN}"
-    )]
-    NoLists {
-        /// What apt said.
-        reason: String,
-    },
-    /// apt could not answer a question about the index.
-    #[error("apt cannot resolve {what} in {family}: {reason}")]
-    Query {
-        /// What was asked.
-        what: String,
-        /// The family it was asked in.
-        family: String,
-        /// What apt said.
-        reason: String,
-    },
-    /// A package could not be downloaded.
-    #[error("cannot download {what} from {family}: {reason}: run again when the network is back")]
-    Download {
-        /// The package, or the first of several.
-        what: String,
-        /// The family it was to come from.
-        family: String,
-        /// What apt said.
-        reason: String,
-    },
-    /// The index names a package file that the archive no longer has.
-    #[error(
-        "{family} lists {what} but no longer has its file ({reason}): run again to use fresh lists, or name another version"
-    )]
-    Gone {
-        /// The package, or the first of several.
-        what: String,
-        /// The family that lists it.
-        family: String,
-        /// What apt said.
-        reason: String,
-    },
-    /// A downloaded file is not the one the index names.
-    #[error("{package} has SHA-256 {found} where the signed index says {expected}: run again")]
-    WrongHash {
-        /// The package's name.
-        package: String,
-        /// The file's hash.
-        found: String,
-        /// The index's hash.
-        expected: String,
-    },
-    /// A package file could not be unpacked.
-    #[error("cannot unpack {}: {reason}", package.display())]
-    Unpack {
-        /// The package file.
-        package: PathBuf,
-        /// What dpkg-deb said.
-        reason: String,
-    },
-    /// apt's configuration syntax cannot hold the cache's path.
-    #[error("apt cannot work in {} (a space or quote in its path): name another cache directory", path.display())]
-    BadCachePath {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A family that is not there was named; a bug of the caller.
-    #[error("bug: there is no package family `{name}`")]
-    NoFamily {
-        /// The name given.
-        name: String,
-    },
-    /// A child process gave no answer.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// The cache could not serve.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-    /// A file operation failed.
-    #[error(transparent)]
-    Io(#[from] IoError),
-}
 
 /// A package archive. Opening one costs nothing; lists are fetched when something is first asked.
 pub struct Archive {
@@ -458,108 +350,4 @@ impl Archive {
         }
         Ok(records)
     }
-
-    /// Downloads package files into `dest` and checks each against the signed index.
-    pub fn download(
-        &self,
-        family: &str,
-        records: &[Record],
-        dest: &Path,
-    ) -> Result<Vec<Deb>, ArchiveError> {
-        let Some(first) = records.first() else { return Ok(Vec::new()) };
-        let (state, apt) = self.family(family)?;
-        fsio::create_dir_all(dest)?;
-        let total_bytes: u64 = records.iter().map(|r| r.size_bytes).sum();
-        self.cache.require_space(total_bytes)?;
-        let detail = match records.len() {
-            1 => format!("{} {}", first.name, first.version),
-            n => format!("{} and {} more packages", first.name, n - 1),
-        };
-        self.cache.progress().stage("download", &detail);
-        let mut command = apt.command("apt-get", &["download", "-q"]);
-        command.current_dir(dest);
-        command.args(records.iter().map(|r| format!("{}={}", r.name, r.version)));
-        let done = command::run_watched(&mut command, apt::DOWNLOAD_LIMIT, || {
-            self.cache.progress().bytes(size_of_dir(dest), Some(total_bytes));
-        })?;
-        if !done.status.success() {
-            self.cache.require_space(1 << 20)?;
-            let (what, family, reason) = (detail, family.to_owned(), apt::reason(&done));
-            if done.stderr.contains("404") {
-                // The next run fetches fresh lists.
-                let _ = fs::remove_file(state.stamp());
-                return Err(ArchiveError::Gone { what, family, reason });
-            }
-            return Err(ArchiveError::Download { what, family, reason });
-        }
-        self.cache.progress().bytes(total_bytes, Some(total_bytes));
-        verified_debs(records, family, dest)
-    }
-
-    /// Downloads packages below `dir` and unpacks them into `dir/root`, running nothing of them.
-    /// Returns the root.
-    pub fn unpack(
-        &self,
-        family: &str,
-        records: &[Record],
-        dir: &Path,
-    ) -> Result<PathBuf, ArchiveError> {
-        let unpacked_bytes: u64 = records.iter().map(|r| r.installed_bytes + r.size_bytes).sum();
-        self.cache.require_space(unpacked_bytes)?;
-        let root = dir.join("root");
-        fsio::create_dir_all(&root)?;
-        let debs = self.download(family, records, &dir.join("debs"))?;
-        for deb in &debs {
-            apt::unpack(&deb.path, &root)?;
-        }
-        fsio::remove_tree(&dir.join("debs"))?;
-        Ok(root)
-    }
-}
-
-/// The lock lines of packages that were used from one family.
-pub fn lock_entries(family: &str, records: &[Record]) -> Vec<LockEntry> {
-    let mut lock: Vec<LockEntry> = records
-        .iter()
-        .map(|r| LockEntry {
-            name: r.name.clone(),
-            version: r.version.clone(),
-            sha256: r.sha256.clone(),
-            origin: family.to_owned(),
-        })
-        .collect();
-    lock.sort();
-    lock
-}
-
-fn verified_debs(records: &[Record], family: &str, dest: &Path) -> Result<Vec<Deb>, ArchiveError> {
-    let mut files = Vec::new();
-    for found in fs::read_dir(dest).at("list", dest)?.flatten() {
-        if let Some(id) = record::parse_file_name(&found.file_name().to_string_lossy()) {
-            files.push((id, found.path()));
-        }
-    }
-    records
-        .iter()
-        .map(|r| {
-            let id = (r.name.clone(), r.version.clone());
-            let path = files.iter().find(|(found, _)| *found == id).map(|(_, path)| path.clone());
-            let path = path.ok_or_else(|| ArchiveError::Download {
-                what: r.name.clone(),
-                family: family.to_owned(),
-                reason: "apt left no file".into(),
-            })?;
-            let found = fsio::sha256_file(&path)?;
-            if found != r.sha256 {
-                let expected = r.sha256.clone();
-                return Err(ArchiveError::WrongHash { package: r.name.clone(), found, expected });
-            }
-            Ok(Deb { name: r.name.clone(), version: r.version.clone(), sha256: found, path })
-        })
-        .collect()
-}
-
-fn size_of_dir(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum()
 }
