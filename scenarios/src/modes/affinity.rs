@@ -10,8 +10,8 @@ use ublk::server::{Affinity, Server, ServerBuilder, StartError};
 use ublk::target::NullTarget;
 use ublk::uapi::Features;
 
-use super::need;
 use crate::context::{Context, During, Stop};
+use crate::rig;
 use crate::rig::{served, stop_served};
 use crate::scenario::Scenario;
 
@@ -103,7 +103,7 @@ fn affinity(context: &mut Context) -> Result<String, Stop> {
     let told = vec![everywhere[1], everywhere[3]];
     let (seen, _) = look(context, |server| server.affinity(Affinity::Cpus(told.clone())))?;
     check_all(context, "threads with CPUs of their own", &seen, &told)?;
-    let shared = need(Features::PER_IO_DAEMON).is_ok();
+    let shared = rig::offered(Features::PER_IO_DAEMON).is_ok();
     if shared {
         let (seen, _) = look(context, |server| server.threads(2).share_queues(true))?;
         check_all(context, "threads that serve every queue", &seen, &everywhere)?;

@@ -87,7 +87,7 @@ fn mirror(context: &mut Context) -> Result<String, Stop> {
     let mut served_modes = Vec::new();
     for mode in [DataMode::Copy, DataMode::UserCopy, DataMode::ZeroCopy, DataMode::AutoZeroCopy] {
         let needed = mode.features(&Capabilities { extents: true, ..Capabilities::default() });
-        if let Err(skip) = super::need(needed) {
+        if let Err(skip) = crate::rig::offered(needed) {
             context.step(format_args!("without {mode}: {skip}"));
             continue;
         }

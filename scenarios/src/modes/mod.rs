@@ -15,7 +15,7 @@ macro_rules! kind {
                 kernel.page_registration_bug().filter(|_| super::registers_pages($target, $options))
             },
             run: |context| {
-                super::need($needs)?;
+                crate::rig::offered($needs)?;
                 let setup = $crate::data::scattered::Setup {
                     target: $target,
                     queues: $queues,
@@ -37,11 +37,7 @@ mod kinds;
 mod shared;
 mod threads;
 
-use ublk::ctrl::Control;
-use ublk::uapi::Features;
-
 use crate::Scenario;
-use crate::context::Stop;
 
 /// The group, in the order in which it is run.
 pub const SCENARIOS: &[&[Scenario]] = &[
@@ -57,18 +53,4 @@ pub const SCENARIOS: &[&[Scenario]] = &[
 fn registers_pages(target: &str, options: &[&str]) -> bool {
     // A ramdisk wants its bytes, and gets them by user copy.
     target == "file" && options.iter().any(|option| option.contains("zero-copy"))
-}
-
-/// Skips unless the driver offers all of these.
-fn need(features: Features) -> Result<(), Stop> {
-    let mut control = Control::open().map_err(Stop::error)?;
-    let offered = control.get_features().map_err(Stop::error)?;
-    let missing = features - offered;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Stop::skip(
-        format_args!("GET_FEATURES has {features}"),
-        format_args!("{missing} is missing"),
-    ))
 }

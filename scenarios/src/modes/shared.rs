@@ -13,12 +13,12 @@ use ublk::server::{Server, SharedMemory};
 use ublk::target::RamTarget;
 use ublk::uapi::Features;
 
-use super::need;
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
 use crate::kernel::KernelRelease;
 use crate::oracle::Reference;
 use crate::process::ServerProcess;
+use crate::rig;
 use crate::rig::{served, stop_served};
 use crate::scenario::Scenario;
 use crate::signature::fill;
@@ -167,11 +167,11 @@ const PLANES: [(&[&str], Features); 8] = [
 ];
 
 fn every_mode(context: &mut Context) -> Result<String, Stop> {
-    need(Features::SHMEM_ZC)?;
+    rig::offered(Features::SHMEM_ZC)?;
     let mut requests = 0;
     let mut planes = 0;
     for (plane, needed) in PLANES {
-        if let Err(skip) = need(needed) {
+        if let Err(skip) = rig::offered(needed) {
             context.step(format_args!("without {plane:?}: {skip}"));
             continue;
         }
@@ -219,7 +219,7 @@ fn one_plane(context: &mut Context, target: &[&str], plane: &[&str]) -> Result<u
 }
 
 fn read_only(context: &mut Context) -> Result<String, Stop> {
-    need(Features::SHMEM_ZC)?;
+    rig::offered(Features::SHMEM_ZC)?;
     let common = Common::new("read-only")?;
     let registered = SharedMemory::read_only_from_file(&common.file, MEMORY_BYTES);
     let target = RamTarget::new(DISK_BYTES).map_err(Stop::error)?;
@@ -243,7 +243,7 @@ fn read_only(context: &mut Context) -> Result<String, Stop> {
 
 fn cut_short(context: &mut Context) -> Result<String, Stop> {
     const DELAY: Duration = Duration::from_millis(400);
-    need(Features::SHMEM_ZC)?;
+    rig::offered(Features::SHMEM_ZC)?;
     let common = Common::new("cut")?;
     let memory = common.text();
     let server = ServerProcess::start(
@@ -291,7 +291,7 @@ fn cut_short(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn taken_over(context: &mut Context) -> Result<String, Stop> {
-    need(Features::SHMEM_ZC)?;
+    rig::offered(Features::SHMEM_ZC)?;
     let common = Common::new("taken-over")?;
     let backing = Reference::zeros("taken-over-disk", DISK_BYTES)?;
     let (memory, path) = (common.text(), backing.path().display().to_string());

@@ -9,9 +9,9 @@ use ublk::server::Server;
 use ublk::target::{RamTarget, Target};
 use ublk::uapi::Features;
 
-use super::need;
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, Stop};
+use crate::rig;
 use crate::rig::{served, stop_served};
 use crate::scenario::Scenario;
 
@@ -102,7 +102,7 @@ impl Target for Slow {
 fn all_are_asked(context: &mut Context) -> Result<String, Stop> {
     const CLIENTS: u64 = 8;
     const ROUNDS: u64 = 16;
-    need(Features::BATCH_IO)?;
+    rig::offered(Features::BATCH_IO)?;
     let target = Slow(RamTarget::new(DEVICE_BYTES).map_err(Stop::error)?);
     let builder = Server::builder(target).batch(true).threads(4).depth(32);
     let server = served(context, builder)?;

@@ -10,6 +10,7 @@ use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
 use crate::kernel::KernelRelease;
 use crate::oracle::Reference;
+use crate::rig;
 use crate::scenario::Scenario;
 use crate::signature;
 
@@ -87,7 +88,7 @@ const FAIL_IO: Promise = Promise {
 };
 
 fn in_batches(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::BATCH_IO)?;
+    rig::offered(Features::BATCH_IO)?;
     let copied = killed(context, &REISSUE, 1, &["--batch"], &["--threads", "4"])?;
     let auto = &["--batch", "--mode", "auto-zero-copy"];
     let registered = killed(context, &REISSUE, 1, auto, &[])?;
@@ -102,7 +103,7 @@ fn killed(
     first: &[&str],
     next: &[&str],
 ) -> Result<String, Stop> {
-    kit::need(promise.feature)?;
+    rig::offered(promise.feature)?;
     let backing = Backing::new(promise.name)?;
     let mut server = backing.serve(context, promise.name, first)?;
     let (id, path) = (server.live.id, server.live.block_device.clone());

@@ -10,6 +10,7 @@ use crate::block::BlockDevice;
 use crate::context::{Context, Stop};
 use crate::oracle::Reference;
 use crate::process::{ServerProcess, check_no_nodes};
+use crate::rig;
 use crate::scenario::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -40,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const DETACHED: &str = r#"{"event":"detached""#;
 
 fn quiesce_and_upgrade(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::QUIESCE)?;
+    rig::offered(Features::QUIESCE)?;
     let mut changes = Vec::new();
     for recovery in ["plain", "reissue"] {
         let told = hand_over(context, recovery, |context, _, server| {
@@ -71,7 +72,7 @@ fn quiesce_and_upgrade(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn replace(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::QUIESCE)?;
+    rig::offered(Features::QUIESCE)?;
     hand_over(context, "plain", |context, backing, server| {
         let next = backing.recover(context, server.live.id, &["--replace"], &["--keep"])?;
         check_left(context, server, true)?;
@@ -80,7 +81,7 @@ fn replace(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn detach(context: &mut Context) -> Result<String, Stop> {
-    let quiesces = kit::offers(Features::QUIESCE)?;
+    let quiesces = rig::offers(Features::QUIESCE)?;
     // Where the kernel cannot quiesce, it takes a REISSUE that nothing fails.
     let recovery = if quiesces { "plain" } else { "reissue" };
     let told = hand_over(context, recovery, |context, _, server| {

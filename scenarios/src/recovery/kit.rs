@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use reports::event::FailureKind;
 use ublk::ctrl::Control;
-use ublk::uapi::{DevInfo, DevState, Features};
+use ublk::uapi::{DevInfo, DevState};
 
 use crate::block;
 use crate::context::{Context, During, Stop};
@@ -70,20 +70,6 @@ impl Drop for Backing {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
-}
-
-/// Skips unless the driver offers these flags.
-pub(crate) fn need(features: Features) -> Result<(), Stop> {
-    if offers(features)? {
-        return Ok(());
-    }
-    Err(Stop::skip(format_args!("GET_FEATURES has {features}"), "not all of them"))
-}
-
-/// Whether the driver offers these flags.
-pub(crate) fn offers(features: Features) -> Result<bool, Stop> {
-    let mut control = Control::open().during("open the control device")?;
-    Ok(control.get_features()?.contains(features))
 }
 
 /// The device as the kernel has it; none once it is gone.

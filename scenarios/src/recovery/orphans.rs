@@ -13,6 +13,7 @@ use super::kit::{self, Backing};
 use crate::block;
 use crate::context::{Context, During, Stop};
 use crate::process::{ServerProcess, check_no_nodes};
+use crate::rig;
 use crate::scenario::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -54,7 +55,7 @@ fn exists(id: u32) -> Result<bool, Stop> {
 }
 
 fn orphans(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::USER_RECOVERY)?;
+    rig::offered(Features::USER_RECOVERY)?;
     let live = ServerProcess::start(context, &["ram", "--size", "1M"])?;
     let backing = Backing::new("orphan")?;
     let waiting = backing.serve(context, "plain", &[])?;
@@ -97,7 +98,7 @@ fn orphans(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn orphan_in_use(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::USER_RECOVERY)?;
+    rig::offered(Features::USER_RECOVERY)?;
     let backing = Backing::new("in-use")?;
     let server = backing.serve(context, "plain", &[])?;
     let disk = File::open(&server.live.block_device).during("open the disk")?;

@@ -8,11 +8,11 @@ use reports::event::FailureKind;
 use ublk::ctrl::Control;
 use ublk::uapi::Features;
 
-use super::kit;
 use super::unprivileged::{USER, Udev, command_as};
 use crate::block::{AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
 use crate::process::{ServerProcess, check_no_nodes};
+use crate::rig;
 use crate::scenario::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
@@ -39,7 +39,7 @@ fn serve(context: &mut Context, more: &[&str]) -> Result<ServerProcess, Stop> {
 }
 
 fn killed(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::UNPRIVILEGED_DEV)?;
+    rig::offered(Features::UNPRIVILEGED_DEV)?;
     let _udev = Udev::start()?;
     let rule = format!("op=read,sectors={KEPT_SECTOR}-{},never", KEPT_SECTOR + 7);
     let mut server = serve(context, &["--fault", &rule])?;

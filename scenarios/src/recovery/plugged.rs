@@ -11,6 +11,7 @@ use ublk::uapi::{DevState, Features};
 use super::kit::{self, Backing};
 use crate::block::BlockDevice;
 use crate::context::{Context, During, Stop};
+use crate::rig;
 use crate::rig::arena;
 use crate::scenario::Scenario;
 use crate::signature::{fill, first_difference};
@@ -33,7 +34,7 @@ fn place(number: usize) -> u64 {
 }
 
 fn plugged(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::USER_RECOVERY)?;
+    rig::offered(Features::USER_RECOVERY)?;
     let backing = Backing::new("plugged")?;
     let server = backing.serve(context, "plain", &[])?;
     let (id, path) = (server.live.id, server.live.block_device.clone());

@@ -18,6 +18,7 @@ use crate::context::{Context, During, Stop};
 use crate::kernel::KernelRelease;
 use crate::oracle::Reference;
 use crate::process::{ServerProcess, UBLK};
+use crate::rig;
 use crate::scenario::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -64,7 +65,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const MARGIN: Duration = Duration::from_secs(8);
 
 fn while_alive(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::USER_RECOVERY)?;
+    rig::offered(Features::USER_RECOVERY)?;
     let backing = Backing::new("alive")?;
     let server = backing.serve(context, "plain", &[])?;
     let id = server.live.id;
@@ -114,7 +115,7 @@ fn without_recovery(
 }
 
 fn wrong_target(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::USER_RECOVERY)?;
+    rig::offered(Features::USER_RECOVERY)?;
     let backing = Backing::new("wrong")?;
     let server = backing.serve(context, "plain", &[])?;
     let (id, path) = (server.live.id, server.live.block_device.clone());
@@ -143,7 +144,7 @@ fn wrong_target(context: &mut Context) -> Result<String, Stop> {
 fn successor_dies(context: &mut Context, tags: u32) -> Result<String, Stop> {
     // Drivers with one daemon for each queue forget neither a half-fetched queue nor its dead daemon: the
     // next START_USER_RECOVERY may dereference NULL (docs/kernel-facts.md).
-    kit::need(Features::USER_RECOVERY | Features::PER_IO_DAEMON)?;
+    rig::offered(Features::USER_RECOVERY | Features::PER_IO_DAEMON)?;
     let backing = Backing::new("successor")?;
     let server = backing.serve(context, "reissue", &[])?;
     let (id, path) = (server.live.id, server.live.block_device.clone());
@@ -193,7 +194,7 @@ fn half_way(context: &mut Context, id: u32, tags: u32) -> Result<(), Stop> {
 }
 
 fn two_successors(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::USER_RECOVERY)?;
+    rig::offered(Features::USER_RECOVERY)?;
     let backing = Backing::new("two")?;
     let server = backing.serve(context, "reissue", &[])?;
     let (id, path) = (server.live.id, server.live.block_device.clone());

@@ -9,6 +9,7 @@ use crate::block::{self, AlignedBuffer, BlockDevice};
 use crate::context::{Context, During, Stop};
 use crate::oracle::Reference;
 use crate::process::ServerProcess;
+use crate::rig;
 use crate::scenario::Scenario;
 use crate::signature;
 
@@ -61,7 +62,7 @@ fn grows_and(
     let (id, path) = (server.live.id, server.live.block_device.clone());
     let number = id.to_string();
     let within = context.command_timeout();
-    if !kit::offers(Features::UPDATE_SIZE)? {
+    if !rig::offers(Features::UPDATE_SIZE)? {
         let ran = kit::ublk(context, &["resize", &number, "24M"])?;
         ran.check_refused(context, "a kernel without it", &["Linux 6.16"], within)?;
         server.stop(context)?;

@@ -11,6 +11,7 @@ use super::writers::Writers;
 use crate::context::{Context, During, Stop};
 use crate::oracle::Reference;
 use crate::process::{ServerProcess, check_no_nodes};
+use crate::rig;
 use crate::scenario::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -35,7 +36,7 @@ fn safe(context: &mut Context) -> Result<String, Stop> {
     let id = server.live.id;
     let number = id.to_string();
     let within = context.command_timeout();
-    if !kit::offers(Features::SAFE_STOP_DEV)? {
+    if !rig::offers(Features::SAFE_STOP_DEV)? {
         let ran = kit::ublk(context, &["stop", "--safe", &number])?;
         ran.check_refused(context, "a kernel without it", &["TRY_STOP_DEV", "7.0"], within)?;
         kit::check_state(context, id, DevState::Live)?;
@@ -60,7 +61,7 @@ fn safe(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn waiting(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::USER_RECOVERY)?;
+    rig::offered(Features::USER_RECOVERY)?;
     let backing = Backing::new("waiting")?;
     let server = backing.serve(context, "reissue", &[])?;
     let (id, number) = (server.live.id, server.live.id.to_string());

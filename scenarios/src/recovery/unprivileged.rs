@@ -20,6 +20,7 @@ use crate::block::{self, BlockDevice};
 use crate::context::{Context, During, Stop};
 use crate::oracle::Reference;
 use crate::process::{ServerProcess, UBLK, check_no_nodes};
+use crate::rig;
 use crate::scenario::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -109,7 +110,7 @@ fn ublk_as(context: &mut Context, user: u32, arguments: &[&str]) -> Result<Ran, 
 }
 
 fn life(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::UNPRIVILEGED_DEV)?;
+    rig::offered(Features::UNPRIVILEGED_DEV)?;
     let _udev = Udev::start()?;
     let socket = std::env::temp_dir().join(format!("unprivileged-{}", std::process::id()));
     std::fs::create_dir(&socket).during("make a directory")?;
@@ -169,7 +170,7 @@ fn opened_by_others(context: &mut Context, disk: &Path) -> Result<(), Stop> {
 
 /// The size after `ublk resize` by the owner, where the kernel can.
 fn grown(context: &mut Context, id: u32, socket: &str) -> Result<u64, Stop> {
-    if !kit::offers(Features::UPDATE_SIZE)? {
+    if !rig::offers(Features::UPDATE_SIZE)? {
         return Ok(SIZE_BYTES);
     }
     let number = id.to_string();
@@ -179,7 +180,7 @@ fn grown(context: &mut Context, id: u32, socket: &str) -> Result<u64, Stop> {
 }
 
 fn refused(context: &mut Context) -> Result<String, Stop> {
-    kit::need(Features::UNPRIVILEGED_DEV)?;
+    rig::offered(Features::UNPRIVILEGED_DEV)?;
     let within = context.command_timeout() * 2;
     let add = ["add", "ram", "--size", "1M", "--no-socket"];
     {

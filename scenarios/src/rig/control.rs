@@ -176,6 +176,14 @@ pub fn feature_bits() -> Result<u64, Stop> {
     Ok(control.get_features()?.bits())
 }
 
+/// Whether GET_FEATURES offers all of `features`.
+///
+/// # Errors
+/// When it fails.
+pub fn offers(features: Features) -> Result<bool, Stop> {
+    Ok(Features::from_bits(feature_bits()?).contains(features))
+}
+
 /// Skips unless GET_FEATURES offers all of `features`.
 ///
 /// # Errors

@@ -39,6 +39,20 @@ pub struct Parts {
     pub(super) info: DevInfo,
 }
 
+/// Parameters of a plain disk of `dev_sectors`, whose requests fit into `buffer_bytes`.
+#[must_use]
+pub fn plain_params(buffer_bytes: usize, dev_sectors: u64) -> Params {
+    Params::new(ParamBasic {
+        logical_bs_shift: 9,
+        physical_bs_shift: 12,
+        io_opt_shift: 12,
+        io_min_shift: 9,
+        max_sectors: u32::try_from(buffer_bytes / 512).unwrap_or(u32::MAX),
+        dev_sectors,
+        ..ParamBasic::default()
+    })
+}
+
 /// Whether each tag has an owner of its own.
 #[must_use]
 pub fn per_io_daemon(info: &DevInfo) -> bool {
@@ -115,15 +129,7 @@ impl Rig {
     /// Parameters of a plain 8 MiB device.
     #[must_use]
     pub fn basic_params(&self) -> Params {
-        Params::new(ParamBasic {
-            logical_bs_shift: 9,
-            physical_bs_shift: 12,
-            io_opt_shift: 12,
-            io_min_shift: 9,
-            max_sectors: u32::try_from(BUFFER_BYTES / 512).unwrap_or(u32::MAX),
-            dev_sectors: DEVICE_BYTES as u64 / 512,
-            ..ParamBasic::default()
-        })
+        plain_params(BUFFER_BYTES, DEVICE_BYTES as u64 / 512)
     }
 
     /// What another thread needs to send I/O commands to this device.

@@ -14,9 +14,9 @@ mod server;
 pub use batch::BatchHand;
 pub use control::{
     AT_ONCE_MAX, RawControl, arena, backing_file, control_payload, feature_bits, features, offered,
-    only_result,
+    offers, only_result,
 };
-pub use device::{Rig, per_io_daemon};
+pub use device::{Rig, per_io_daemon, plain_params};
 pub use fetcher::Fetcher;
 pub use served::{Touchy, served, stop_served};
 pub use server::RawServer;

@@ -7,7 +7,7 @@ use super::ability::Ability;
 use super::adapter::Adapter;
 use super::words::Word;
 use crate::context::{Context, During, Stop};
-use crate::recovery::kit;
+use crate::rig;
 
 /// The variable, which holds a [`ServerInput`] as JSON.
 pub const VARIABLE: &str = "UBLK_SERVER";
@@ -43,7 +43,7 @@ impl ServerInput {
         let wanted = ability.features();
         // What no flag stands for needs no driver that can be asked.
         if !wanted.is_empty() {
-            kit::need(wanted)?;
+            rig::offered(wanted)?;
         }
         context.step(format_args!("{probe}: under `can`"));
         Ok(())

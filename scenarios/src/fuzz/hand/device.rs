@@ -7,12 +7,12 @@ use ublk::raw::{
     Addr, Arena, CharFile, Completion, DescArea, IoPayload, RawRing, RawSqe, RingShape, SqeAddr,
 };
 use ublk::uapi::{
-    AutoBufReg, DEV_ID_AUTO, DevInfo, Features, IO_RES_NEED_GET_DATA, IO_RES_OK, IoCmdOp,
-    ParamBasic, Params,
+    AutoBufReg, DEV_ID_AUTO, DevInfo, Features, IO_RES_NEED_GET_DATA, IO_RES_OK, IoCmdOp, Params,
 };
 
 use super::super::act::Stage;
 use super::Problem;
+use crate::rig::plain_params;
 
 /// Requests from here on are a client's; what is below is the kernel's own doing.
 pub(in super::super) const CLIENT_SECTOR: u64 = 4096;
@@ -78,15 +78,7 @@ impl Own {
     }
 
     pub(super) fn params(&self) -> Params {
-        Params::new(ParamBasic {
-            logical_bs_shift: 9,
-            physical_bs_shift: 12,
-            io_opt_shift: 12,
-            io_min_shift: 9,
-            max_sectors: u32::try_from(BUFFER_BYTES / 512).unwrap_or(u32::MAX),
-            dev_sectors: DEVICE_SECTORS,
-            ..ParamBasic::default()
-        })
+        plain_params(BUFFER_BYTES, DEVICE_SECTORS)
     }
 
     fn open(&mut self, patience: Duration) -> Result<(), Problem> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use ublk::ctrl::{Command, CtrlError, Reply as Answered};
 use ublk::raw::{Addr, Completion, RawSqe};
-use ublk::uapi::{DevInfo, Features, ParamBasic, Params, ShmemBufFlags};
+use ublk::uapi::{DevInfo, Features, Params, ShmemBufFlags};
 
 use super::{LOOK_AGAIN, Lab, Trouble, differs};
 use crate::block::nodes;
@@ -21,7 +21,7 @@ use crate::model::sort::{Mode, Sort};
 use crate::model::step::Step;
 use crate::model::view;
 use crate::model::world::{World, thread_of};
-use crate::rig::{EBUSY, EEXIST};
+use crate::rig::{EBUSY, EEXIST, plain_params};
 
 /// Bytes of one read.
 const READ_BYTES: u32 = 4096;
@@ -336,13 +336,9 @@ pub(super) fn result_of(result: Result<Answered, CtrlError>) -> Result<Option<i3
 
 /// Parameters of a device of 8 MiB, or some that are refused.
 fn params(valid: bool) -> Params {
-    Params::new(ParamBasic {
-        logical_bs_shift: if valid { 9 } else { 3 },
-        physical_bs_shift: 12,
-        io_opt_shift: 12,
-        io_min_shift: 9,
-        max_sectors: u32::try_from(BUFFER_BYTES / 512).unwrap_or(u32::MAX),
-        dev_sectors: u64::from(DEFAULT_MIB) << 11,
-        ..ParamBasic::default()
-    })
+    let mut params = plain_params(BUFFER_BYTES, u64::from(DEFAULT_MIB) << 11);
+    if !valid {
+        params.basic.logical_bs_shift = 3;
+    }
+    params
 }
