@@ -82,7 +82,7 @@ pub(super) fn forbids(profile: &Profile, device: &Device, step: &Step) -> Option
     closes(device, step).or_else(|| in_two_steps(device, step).filter(|_| device.started))
 }
 
-/// Whether a server that leaves now takes the device with it: before 7.0 a second server that dies while it fetches. Or whether the
+/// Whether a server that leaves now takes the device with it: before 7.0 a successor that dies while it fetches. Or whether the
 /// kernel complains.
 pub(super) fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'static str> {
     let copies = device.sort.mode == Mode::UserCopy;
@@ -91,10 +91,10 @@ pub(super) fn must_not_leave(profile: &Profile, device: &Device) -> Option<&'sta
             "6.17 prints a WARNING when the server of a USER_COPY device dies with a request",
         );
     }
-    let serves_again = device.started && device.state != State::Live;
+    let successor = matches!(device.state, State::Quiesced | State::FailIo);
     let fetches = device.count(Tag::Free) < usize::from(device.tags());
-    (!profile.update_size_checks && serves_again && fetches)
-        .then_some("before 7.0 the char device stays open for ever when a second server dies")
+    (!profile.update_size_checks && successor && fetches)
+        .then_some("before 7.0 the char device stays open for ever when a successor dies")
 }
 
 fn begins(step: &Step) -> bool {
