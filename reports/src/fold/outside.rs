@@ -40,7 +40,7 @@ pub(super) fn kernel_errors(
     }
     for boot in &trace.boots {
         let release = input.header.release.as_deref();
-        let found = wrong_kernel(release, boot).into_iter().chain(boot_error(boot));
+        let found = wrong_kernel(release, boot).into_iter().chain(boot_error(input, boot));
         errors.extend(found.map(|(kind, message)| RunError {
             kind,
             kernel,
@@ -59,7 +59,7 @@ fn wrong_kernel(release: Option<&str>, boot: &BootTrace<'_>) -> Option<(RunError
 }
 
 /// What is wrong with a boot that no scenario accounts for.
-fn boot_error(boot: &BootTrace<'_>) -> Option<(RunErrorKind, String)> {
+fn boot_error(input: &KernelInput, boot: &BootTrace<'_>) -> Option<(RunErrorKind, String)> {
     let Some(end) = &boot.end else {
         return Some((RunErrorKind::Unfinished, "the record ends before the boot".to_owned()));
     };
@@ -78,7 +78,7 @@ fn boot_error(boot: &BootTrace<'_>) -> Option<(RunErrorKind, String)> {
         let host = matches!(end.end, BootEnd::Infrastructure { .. }) && !end.splat;
         return host.then(|| (RunErrorKind::Infrastructure, how(end)));
     }
-    if end.splat && !is_explained(boot) {
+    if end.splat && !is_explained(input, boot) {
         let line = crash_line(end.console);
         return Some((RunErrorKind::Splat, format!("a crash outside any scenario: {line}")));
     }
@@ -106,10 +106,20 @@ fn kind_or_infrastructure(end: &End<'_>, kind: RunErrorKind) -> RunErrorKind {
     }
 }
 
-/// Whether a scenario of this boot already carries the crash as a health finding.
-fn is_explained(boot: &BootTrace<'_>) -> bool {
+/// Whether a scenario of this boot already carries the crash as a health finding, or has left a kernel that was given up
+/// for what it printed and got worse on its way down. A canary excuses nothing but its own disaster.
+fn is_explained(input: &KernelInput, boot: &BootTrace<'_>) -> bool {
     let finishes = boot.runs.iter().filter_map(|run| run.finish.as_ref());
-    finishes.flat_map(|finish| &finish.health).any(|finding| splat::is_crash(finding.kind))
+    let carried = finishes.flat_map(|finish| &finish.health).any(|f| splat::is_crash(f.kind));
+    carried || (boot.finished.as_ref().is_some_and(|f| f.stopped_early) && left_unwell(input, boot))
+}
+
+fn left_unwell(input: &KernelInput, boot: &BootTrace<'_>) -> bool {
+    let Some(last) = boot.runs.last() else { return false };
+    let is_canary = input.planned.iter().any(|planned| {
+        planned.id == last.id && matches!(planned.expect, Expectation::Canary { .. })
+    });
+    !is_canary && last.finish.as_ref().is_some_and(|finish| !finish.health.is_empty())
 }
 
 fn how(end: &End<'_>) -> String {
