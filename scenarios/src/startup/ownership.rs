@@ -247,10 +247,12 @@ fn two_threads(context: &mut Context) -> Result<String, Stop> {
     rig.check_round_trip(context)?;
     let path = crate::block::nodes(rig.id).1;
     let device = BlockDevice::open(&path, context.command_timeout())?;
-    let buffer = crate::block::AlignedBuffer::zeroed(4096);
-    // Tags are handed out in rotation: 64 requests reach both halves.
-    for number in 0..64 {
-        device.write_at(number * 4096, &buffer)?;
+    // One write of as many of the largest requests as there are tags: all are in flight at once. Which tag a request alone is
+    // given is the block layer's choice, and it may choose the same ones for ever.
+    let all_bytes = u64::from(rig.info.queue_depth) * u64::from(rig.info.max_io_buf_bytes);
+    let buffer = crate::block::AlignedBuffer::zeroed(usize::try_from(all_bytes)?);
+    for number in 0..8 {
+        device.write_at(number * all_bytes, &buffer)?;
     }
     drop(device);
     let served: Vec<u64> = server
