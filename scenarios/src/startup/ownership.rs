@@ -249,10 +249,10 @@ fn two_threads(context: &mut Context) -> Result<String, Stop> {
     let device = BlockDevice::open(&path, context.command_timeout())?;
     // One write of as many of the largest requests as there are tags: all are in flight at once. Which tag a request alone is
     // given is the block layer's choice, and it may choose the same ones for ever.
-    let all_bytes = u64::from(rig.info.queue_depth) * u64::from(rig.info.max_io_buf_bytes);
-    let buffer = crate::block::AlignedBuffer::zeroed(usize::try_from(all_bytes)?);
+    let all_bytes = usize::from(rig.info.queue_depth) * rig.info.max_io_buf_bytes as usize;
+    let buffer = crate::block::AlignedBuffer::zeroed(all_bytes);
     for number in 0..8 {
-        device.write_at(number * all_bytes, &buffer)?;
+        device.write_at(number * all_bytes as u64, &buffer)?;
     }
     drop(device);
     let served: Vec<u64> = server
