@@ -319,6 +319,24 @@ fn what_changed_is_told_worst_first() {
 }
 
 #[test]
+fn a_probe_with_another_name_is_told_once_for_all_its_cells() {
+    let told = |probe: &str| {
+        let skip = json!({"kind": "skip", "probe": probe, "reason": "x is not offered"});
+        let one = [("modes/a", skip.clone()), ("modes/b", skip.clone()), ("modes/c", skip)];
+        let columns = vec![column(0, "6.12", &one, &[]), column(1, "6.16", &one[..2], &[])];
+        Matrix::of(&report_of("r", columns))
+    };
+    let (before, now) = (told("has x"), told("GET_FEATURES"));
+    let changes = Changes::between(&before, &now);
+    assert_eq!(changes.cells.len(), 5);
+    let text = markdown(&now, Some(&changes));
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("**otherwise**")).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains("`modes/a`, `modes/b` on 6.12, 6.16: "), "{text}");
+    assert!(lines[1].contains("`modes/c` on 6.12: "), "{text}");
+}
+
+#[test]
 fn another_message_is_no_change_and_another_bug_is_one() {
     let with = |outcome: serde_json::Value, known: &[&str]| {
         Matrix::of(&report_of("r", vec![column(0, "6.12", &[("a/b", outcome)], known)]))

@@ -5,7 +5,8 @@ use std::fmt::{self, Write};
 use crate::render::escaped;
 
 use super::{
-    Cell, Changes, Fact, Finding, Group, KernelChange, Matrix, Tally, facts, findings, groups,
+    Cell, CellChange, Changes, Direction, Fact, Finding, Group, KernelChange, Matrix, Tally, facts,
+    findings, groups,
 };
 
 /// Names that are listed before the rest is counted.
@@ -239,6 +240,46 @@ fn write_not_run(out: &mut String, matrix: &Matrix) -> fmt::Result {
     Ok(())
 }
 
+/// Cells that changed in the same way: each of these scenarios on each of these kernels.
+struct Alike<'a> {
+    change: &'a CellChange<'a>,
+    scenarios: Vec<&'a str>,
+    columns: Vec<usize>,
+}
+
+/// What is neither better nor worse is told once for all that say the same: a probe with another name changes dozens.
+fn alike<'a>(cells: &'a [CellChange<'a>]) -> Vec<Alike<'a>> {
+    let same = |a: &CellChange<'_>, b: &CellChange<'_>| {
+        let both = (a.direction, b.direction) == (Direction::Otherwise, Direction::Otherwise);
+        both && (a.from, a.to) == (b.from, b.to)
+    };
+    let mut by_scenario: Vec<Alike<'_>> = Vec::new();
+    for cell in cells {
+        let known = by_scenario
+            .iter_mut()
+            .find(|alike| alike.scenarios == [cell.scenario] && same(alike.change, cell));
+        match known {
+            Some(alike) => alike.columns.push(cell.column),
+            None => by_scenario.push(Alike {
+                change: cell,
+                scenarios: vec![cell.scenario],
+                columns: vec![cell.column],
+            }),
+        }
+    }
+    let mut merged: Vec<Alike<'_>> = Vec::new();
+    for one in by_scenario {
+        let known = merged
+            .iter_mut()
+            .find(|alike| alike.columns == one.columns && same(alike.change, one.change));
+        match known {
+            Some(alike) => alike.scenarios.extend(one.scenarios),
+            None => merged.push(one),
+        }
+    }
+    merged
+}
+
 fn write_changes(out: &mut String, matrix: &Matrix, changes: &Changes<'_>) -> fmt::Result {
     let since = changes.since;
     let commit: String = since.commit.iter().flat_map(|c| c.chars().take(10)).collect();
@@ -259,15 +300,16 @@ fn write_changes(out: &mut String, matrix: &Matrix, changes: &Changes<'_>) -> fm
     for change in &changes.kernels {
         writeln!(out, "- {}", escaped(&kernel_changed(change)))?;
     }
-    for change in &changes.cells {
+    for alike in alike(&changes.cells) {
+        let scenarios: Vec<_> = alike.scenarios.iter().map(|one| format!("`{one}`")).collect();
         writeln!(
             out,
-            "- **{}**: `{}` on {}: {} -> {}",
-            change.direction.as_str(),
-            change.scenario,
-            escaped(&matrix.names(&[change.column])),
-            escaped(&said(change.from)),
-            escaped(&said(change.to)),
+            "- **{}**: {} on {}: {} -> {}",
+            alike.change.direction.as_str(),
+            scenarios.join(", "),
+            escaped(&matrix.names(&alike.columns)),
+            escaped(&said(alike.change.from)),
+            escaped(&said(alike.change.to)),
         )?;
     }
     Ok(())
