@@ -61,6 +61,8 @@ pub struct Profile {
     pub pid_looked_up: bool,
     /// A server's end goes on after the references to the module and the state of the device have told of it: 6.17 and 6.18.
     pub release_is_late: bool,
+    /// A disk counts as used until a moment after its device is dead: 6.17 to 7.2.
+    pub use_ends_late: bool,
     /// The driver complains when a server of a USER_COPY device dies with a request: 6.17.
     pub copier_dies_loudly: bool,
     /// `ublksrv_pid` of a device that nobody has started, from GET_DEV_INFO.
@@ -99,6 +101,7 @@ impl Profile {
             ready_is_kept: kernel.at_least(6, 16) && !kernel.at_least(7, 0),
             pid_looked_up: kernel.at_least(7, 0),
             release_is_late: kernel.at_least(6, 17) && !kernel.at_least(7, 0),
+            use_ends_late: kernel.at_least(6, 17) && !kernel.at_least(7, 3),
             copier_dies_loudly: kernel.is_series(6, 17),
             pid_of_new: if kernel.at_least(6, 16) && !kernel.at_least(6, 18) { 0 } else { -1 },
         }

@@ -190,6 +190,11 @@ impl Lab {
                 Some(command) if matches!(step, Step::Add { .. }) => {
                     self.add(&command, &effects.answer)?;
                 }
+                Some(command)
+                    if world.profile.use_ends_late && matches!(step, Step::SetParams { .. }) =>
+                {
+                    self.set_params(&command, &effects.answer)?;
+                }
                 Some(command) => self.command(command, &effects.answer)?,
                 None if world.profile.release_is_late && matches!(step, Step::Open { .. }) => {
                     self.open_char(step, &subject, &effects.answer)?;

@@ -21,7 +21,7 @@ use crate::model::sort::{Mode, Sort};
 use crate::model::step::Step;
 use crate::model::view;
 use crate::model::world::{World, thread_of};
-use crate::rig::{EBUSY, EEXIST, plain_params};
+use crate::rig::{EACCES, EBUSY, EEXIST, plain_params};
 
 /// Bytes of one read.
 const READ_BYTES: u32 = 4096;
@@ -100,7 +100,7 @@ impl Lab {
 
     /// ADD_DEV. A device that goes by itself is not found any more a moment before its id is free.
     pub(super) fn add(&mut self, command: &Command, answer: &Answer) -> Result<(), Trouble> {
-        self.again_while(EEXIST, answer, |lab| lab.command(*command, answer))
+        self.again_while(EEXIST, |lab| lab.command(*command, answer))
     }
 
     /// The char device is opened. On 6.17 and 6.18 a server's end is not over when everything else of it can be seen.
@@ -110,22 +110,25 @@ impl Lab {
         subject: &Subject,
         answer: &Answer,
     ) -> Result<(), Trouble> {
-        self.again_while(EBUSY, answer, |lab| lab.order(step, subject, answer))
+        self.again_while(EBUSY, |lab| lab.order(step, subject, answer))
     }
 
-    /// Does what shall succeed again for as long as `refusal` comes of something that is about to end.
+    /// SET_PARAMS. From 6.17 to 7.2 a disk is in use until a moment after its device is seen dead.
+    pub(super) fn set_params(&mut self, command: &Command, answer: &Answer) -> Result<(), Trouble> {
+        self.again_while(EACCES, |lab| lab.command(*command, answer))
+    }
+
+    /// Does again what is refused by `refusal`, and should not be, of something that is about to end.
     fn again_while(
         &mut self,
         refusal: i32,
-        answer: &Answer,
         mut once: impl FnMut(&mut Self) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
         let begin = Instant::now();
         loop {
             let done = once(self);
             let refused = matches!(&done, Err(Trouble::Differs { observed, .. }) if *observed == errno(-refusal));
-            let ends = expect(answer, 0).is_ok() && begin.elapsed() < self.patience;
-            if !(refused && ends) {
+            if !refused || begin.elapsed() >= self.patience {
                 return done;
             }
             std::thread::sleep(LOOK_AGAIN);
