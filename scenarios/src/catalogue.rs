@@ -56,9 +56,9 @@ pub fn find(id: &str) -> Option<&'static Scenario> {
 /// What the scenario says, and [`Stop::Skip`] on an older kernel whose driver does not tell what it can do.
 pub fn run(scenario: &Scenario, context: &mut Context) -> Result<String, Stop> {
     let (major, minor) = OLDEST;
-    let ours = scenario.canary.is_none() && all().any(|one| one.id == scenario.id);
-    if ours && !context.kernel.at_least(major, minor) && rig::features().is_none() {
-        let kernel = context.kernel;
+    let kernel = context.kernel;
+    let ours = || scenario.canary.is_none() && all().any(|one| one.id == scenario.id);
+    if !kernel.at_least(major, minor) && ours() && rig::features().is_none() {
         let reason = format!("Linux {kernel} has no such command: ours needs {major}.{minor}");
         return Err(Stop::skip("GET_FEATURES", reason));
     }

@@ -40,11 +40,8 @@ impl ServerInput {
         if !can.contains_key(&ability) {
             return Err(Stop::skip(probe, "not under `can`"));
         }
-        let wanted = ability.features();
         // What no flag stands for needs no driver that can be asked.
-        if !wanted.is_empty() {
-            rig::offered(wanted)?;
-        }
+        rig::offered(ability.features())?;
         context.step(format_args!("{probe}: under `can`"));
         Ok(())
     }

@@ -186,21 +186,13 @@ impl Lab {
             Step::CloseBlock { dev, client } => {
                 self.blocks[usize::from(dev)][usize::from(client)] = None;
             }
-            _ => match self.control_command(step) {
-                Some(command) if matches!(step, Step::Add { .. }) => {
-                    self.add(&command, &effects.answer)?;
-                }
-                Some(command)
-                    if world.profile.use_ends_late && matches!(step, Step::SetParams { .. }) =>
-                {
-                    self.set_params(&command, &effects.answer)?;
-                }
-                Some(command) => self.command(command, &effects.answer)?,
-                None if world.profile.release_is_late && matches!(step, Step::Open { .. }) => {
-                    self.open_char(step, &subject, &effects.answer)?;
-                }
-                None => self.order(step, &subject, &effects.answer)?,
-            },
+            _ => {
+                let refusal = steps::passing_refusal(&world.profile, step, &effects.answer);
+                self.again_while(refusal, |lab| match lab.control_command(step) {
+                    Some(command) => lab.command(command, &effects.answer),
+                    None => lab.order(step, &subject, &effects.answer),
+                })?;
+            }
         }
         let releases = matches!(step, Step::KillServer { .. } | Step::CloseChar { .. });
         if releases && self.references_before.is_none() {

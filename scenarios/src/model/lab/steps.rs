@@ -15,6 +15,7 @@ use crate::block::nodes;
 use crate::context::{During, Stop, errno};
 use crate::model::device::{DEFAULT_MIB, Device, Read};
 use crate::model::effects::{Answer, any_of};
+use crate::model::profile::Profile;
 use crate::model::queue::TAGS;
 use crate::model::server::{BUFFER_BYTES, MODEL_SECTOR, Order, Reply};
 use crate::model::sort::{Mode, Sort};
@@ -98,36 +99,18 @@ impl Lab {
         }
     }
 
-    /// ADD_DEV. A device that goes by itself is not found any more a moment before its id is free.
-    pub(super) fn add(&mut self, command: &Command, answer: &Answer) -> Result<(), Trouble> {
-        self.again_while(EEXIST, |lab| lab.command(*command, answer))
-    }
-
-    /// The char device is opened. On 6.17 and 6.18 a server's end is not over when everything else of it can be seen.
-    pub(super) fn open_char(
-        &mut self,
-        step: &Step,
-        subject: &Subject,
-        answer: &Answer,
-    ) -> Result<(), Trouble> {
-        self.again_while(EBUSY, |lab| lab.order(step, subject, answer))
-    }
-
-    /// SET_PARAMS. From 6.17 to 7.2 a disk is in use until a moment after its device is seen dead.
-    pub(super) fn set_params(&mut self, command: &Command, answer: &Answer) -> Result<(), Trouble> {
-        self.again_while(EACCES, |lab| lab.command(*command, answer))
-    }
-
     /// Does again what is refused by `refusal`, and should not be, of something that is about to end.
-    fn again_while(
+    pub(super) fn again_while(
         &mut self,
-        refusal: i32,
+        refusal: Option<i32>,
         mut once: impl FnMut(&mut Self) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
         let begin = Instant::now();
         loop {
             let done = once(self);
-            let refused = matches!(&done, Err(Trouble::Differs { observed, .. }) if *observed == errno(-refusal));
+            let refused = refusal.is_some_and(|refusal| {
+                matches!(&done, Err(Trouble::Differs { observed, .. }) if *observed == errno(-refusal))
+            });
             if !refused || begin.elapsed() >= self.patience {
                 return done;
             }
@@ -334,6 +317,20 @@ pub(super) fn result_of(result: Result<Answered, CtrlError>) -> Result<Option<i3
             Some(errno) => Ok(Some(-errno)),
             None => Err(Stop::error(error)),
         },
+    }
+}
+
+/// The errno by which `step` may be refused for a moment, because something ends later than can be seen.
+pub(super) fn passing_refusal(profile: &Profile, step: &Step, answer: &Answer) -> Option<i32> {
+    let succeeds = expect(answer, 0).is_ok();
+    match step {
+        // A device that goes by itself is not found any more a moment before its id is free.
+        Step::Add { .. } if succeeds => Some(EEXIST),
+        // On 6.17 and 6.18 a server's end is not over when everything else of it can be seen.
+        Step::Open { .. } if succeeds && profile.release_is_late => Some(EBUSY),
+        // From 6.17 to 7.2 a disk is in use until a moment after its device is seen dead.
+        Step::SetParams { .. } if profile.use_ends_late => Some(EACCES),
+        _ => None,
     }
 }
 
