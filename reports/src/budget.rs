@@ -48,6 +48,8 @@ pub struct Budgets {
     pub quiet_ms: u64,
     /// Time between the watchdog's first and second look at a hung scenario.
     pub hang_grace_ms: u64,
+    /// From the first Ctrl-C of a run on a real machine to the end of the scenario that runs; then it is killed.
+    pub interrupt_ms: u64,
     /// Boots that may be repeated before the agent was ready, for one kernel.
     pub boot_retries_max: u32,
     /// Boots altogether that one kernel's plan may need.
@@ -95,6 +97,7 @@ impl Budgets {
             command_ms: 3_000 * factor,
             quiet_ms: 150 * factor,
             hang_grace_ms: 500 * factor,
+            interrupt_ms: 10_000 * factor,
             boot_retries_max: 2,
             boots_max: BOOTS_MAX,
             evidence_bytes_max: 64 << 10,

@@ -77,7 +77,7 @@ pub enum GuestEvent {
     Finished {
         /// Number of `ScenarioFinished` sent in this boot.
         reported: u32,
-        /// Whether the agent stopped before the plan's end because the kernel is not to be trusted.
+        /// Whether the agent stopped before the plan's end: the kernel is not to be trusted, or it was told to.
         stopped_early: bool,
     },
 }

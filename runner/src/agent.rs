@@ -1,6 +1,7 @@
 //! The agent: plan in, scenarios one by one, events out.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reports::event::{GuestEvent, GuestFacts, HealthFinding, HealthKind, Outcome, ScenarioLine};
@@ -22,11 +23,17 @@ const PLAN_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn run(port_name: &str) -> io::Result<()> {
     let mut port = port::open(port_name, PLAN_TIMEOUT)?;
     let line = port::read_line(&mut port, PLAN_TIMEOUT)?;
-    execute(&Machine::Guest, &line, port)
+    execute(&Machine::Guest, &line, port, &AtomicBool::new(false))
 }
 
-/// Runs the plan in `line` on `machine`; events go to `output`. An error means that they cannot.
-pub(crate) fn execute(machine: &Machine, line: &str, output: impl Write) -> io::Result<()> {
+/// Runs the plan in `line` on `machine`, or as much of it as there was when it was `told_to_end`; events go to `output`. An
+/// error means that they cannot.
+pub(crate) fn execute(
+    machine: &Machine,
+    line: &str,
+    output: impl Write,
+    told_to_end: &AtomicBool,
+) -> io::Result<()> {
     let plan: Plan = match serde_json::from_str(line) {
         Ok(plan) => plan,
         Err(error) => {
@@ -42,6 +49,10 @@ pub(crate) fn execute(machine: &Machine, line: &str, output: impl Write) -> io::
     events.send(GuestEvent::Ready(Box::new(facts())))?;
     let (mut reported, mut stopped_early) = (0, false);
     for scenario in &plan.scenarios {
+        if told_to_end.load(Ordering::Relaxed) {
+            stopped_early = true;
+            break;
+        }
         if let Err(why) = alone(machine, Duration::from_millis(plan.budgets.hang_grace_ms)) {
             // Whoever started this run takes it down.
             eprintln!("{why}; nothing more was run");

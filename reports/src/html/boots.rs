@@ -58,7 +58,7 @@ fn end(boot: &BootReport) -> String {
 fn notes(boot: &BootReport) -> Markup {
     html! {
         @if boot.console_splat { "; " span .warned { "a crash is on the console" } }
-        @if boot.stopped_early { "; stopped early, the kernel was not to be trusted" }
+        @if boot.stopped_early { "; stopped before the plan's end" }
         @if boot.retried { "; repeated, it never got ready" }
         @for note in &boot.notes { "; " (line(note)) }
     }

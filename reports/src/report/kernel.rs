@@ -52,7 +52,7 @@ pub struct BootReport {
     pub planned: u32,
     /// Scenarios whose end was reported in this boot.
     pub reported: u32,
-    /// Whether the agent stopped before its plan's end because the kernel is not to be trusted.
+    /// Whether the agent stopped before its plan's end: the kernel is not to be trusted, or it was told to.
     pub stopped_early: bool,
     /// Why the virtual machine is gone; nothing where the record ends before.
     pub end: Option<BootEnd>,

@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::Rng;
 use reports::event::{BootEnd, GuestEvent, GuestLine, Seen};
 use reports::plan::Plan;
@@ -17,6 +18,7 @@ use scenarios::devices;
 use scenarios::process::UBLK_VARIABLE;
 use scenarios::user_processes::UserProcess;
 
+use super::interrupts::Interrupts;
 use crate::health::KernelLog;
 use crate::machine::{Machine, Shared};
 use crate::processes;
@@ -33,7 +35,7 @@ pub(super) struct Boot<'a> {
     pub(super) plan: &'a Plan,
     pub(super) server: &'a Path,
     pub(super) recorder: &'a Recorder,
-    pub(super) interrupted: &'a AtomicBool,
+    pub(super) interrupts: &'a Interrupts,
 }
 
 /// What the agent is doing, as far as deadlines depend on it.
@@ -110,6 +112,7 @@ impl Boot<'_> {
         let writer = std::thread::spawn(move || input.write_all(&plan).map(|()| input));
         let lines = lines(agent.stdout.take());
         let (mut phase, mut begun, mut count) = (Phase::Starting, Instant::now(), 0);
+        let mut ending: Option<Instant> = None;
         let end = loop {
             match lines.recv_timeout(LOOK) {
                 Ok(text) => {
@@ -121,11 +124,17 @@ impl Boot<'_> {
                         self.recorder.sync();
                     }
                 }
+                Err(RecvTimeoutError::Disconnected) if ending.is_some() => {
+                    break BootEnd::Interrupted;
+                }
                 Err(RecvTimeoutError::Disconnected) => break self.end_of(agent, &phase),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.interrupted.load(Ordering::Relaxed) {
-                break BootEnd::Interrupted;
+            match (self.interrupts.count(), ending) {
+                (0, _) => {}
+                (1, None) => ending = Some(self.ask_to_end(agent, &phase)),
+                (1, Some(until)) if Instant::now() < until => {}
+                _ => break BootEnd::Interrupted,
             }
             if begun.elapsed() >= self.limit(&phase) {
                 break BootEnd::Deadline { which: phase.name() };
@@ -134,6 +143,18 @@ impl Boot<'_> {
         clear_line();
         drop(writer);
         end
+    }
+
+    /// Has the agent end after the scenario that runs: what a scenario is killed in can stay in the kernel. When that has to
+    /// be over.
+    fn ask_to_end(&self, agent: &Child, phase: &Phase) -> Instant {
+        let limit = Duration::from_millis(self.plan.budgets.interrupt_ms);
+        if let Phase::Scenario { id, .. } = phase {
+            let seconds = limit.as_secs();
+            say(&format!("ends after {id}, in {seconds} s at most; Ctrl-C again ends it now"));
+        }
+        let _ = kill(Pid::from_raw(agent.id().cast_signed()), Signal::SIGTERM);
+        Instant::now() + limit
     }
 
     /// How the agent ended that has closed its stream.

@@ -9,6 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
@@ -49,9 +51,12 @@ fn run() -> Result<(), String> {
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|error| format!("orphans cannot be told from others: {error}"))?;
     isolate()?;
+    let told_to_end = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(nix::libc::SIGTERM, Arc::clone(&told_to_end))
+        .map_err(|error| format!("it cannot be told to end: {error}"))?;
     let group = nix::unistd::getgid().as_raw();
     let machine = Machine::Shared(Shared { group, ublk: PathBuf::from(SERVER) });
-    let done = agent::execute(&machine, &line, output);
+    let done = agent::execute(&machine, &line, output, &told_to_end);
     if done.is_err() {
         processes::kill_descendants();
         machine.tidy();

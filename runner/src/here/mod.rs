@@ -7,6 +7,7 @@
 mod boot;
 mod guard;
 mod inside;
+mod interrupts;
 mod options;
 mod plan;
 mod refusal;
@@ -14,8 +15,6 @@ mod refusal;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use reports::plan::Plan;
 use reports::report::{Accelerator, KernelHeader, QemuFacts, RunHeader};
@@ -25,6 +24,7 @@ use scenarios::kernel::KernelRelease;
 use crate::health::KernelLog;
 use crate::init;
 use boot::{Boot, say};
+use interrupts::Interrupts;
 use options::{Options, Wish};
 use refusal::Refusal;
 
@@ -32,9 +32,6 @@ pub(crate) use inside::main as agent;
 
 /// The word with which this program starts its own agent.
 pub(crate) const AGENT: &str = "here-agent";
-
-/// Signals that end a run in order.
-const STOPS: [i32; 3] = [nix::libc::SIGINT, nix::libc::SIGTERM, nix::libc::SIGHUP];
 
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     match run(arguments) {
@@ -67,13 +64,10 @@ fn run(arguments: &[String]) -> Result<reports::ExitCode, Refusal> {
         return Err(Refusal::NotAllowed { run: chosen.len() - left_out, left_out });
     }
     let server = guard::check()?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in STOPS {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|error| Refusal::Machine(format!("cannot be stopped in order: {error}")))?;
-    }
+    let interrupts = Interrupts::watch()
+        .map_err(|error| Refusal::Machine(format!("cannot be stopped in order: {error}")))?;
     let plan = plan::plan(&chosen, &options, kernel);
-    let (report, folder) = record(&options, &plan, &release, &server, &interrupted)?;
+    let (report, folder) = record(&options, &plan, &release, &server, &interrupts)?;
     show(&report, &folder, options.json)?;
     Ok(report.exit_code())
 }
@@ -84,7 +78,7 @@ fn record(
     plan: &Plan,
     release: &str,
     server: &Path,
-    interrupted: &AtomicBool,
+    interrupts: &Interrupts,
 ) -> Result<(Report, PathBuf), Refusal> {
     let failed = |error: &dyn std::fmt::Display| Refusal::Machine(error.to_string());
     let (header, kernel) = headers(plan, release);
@@ -99,7 +93,7 @@ fn record(
         plan.seed,
         header.accelerator.reason
     ));
-    let ran = Boot { plan, server, recorder: &recorder, interrupted }.run();
+    let ran = Boot { plan, server, recorder: &recorder, interrupts }.run();
     let left = ran.map_err(|error| failed(&format!("the agent cannot be started: {error}")))?;
     let records = recorder.finish();
     let planned = plan.scenarios.clone();
@@ -108,7 +102,7 @@ fn record(
         kernels: &[KernelInput { header: kernel, planned, ..KernelInput::default() }],
         records: &records,
         host_errors: &left,
-        interrupted: interrupted.load(Ordering::Relaxed),
+        interrupted: interrupts.count() > 0,
     });
     reports::write_all(&folder, &report, &records).map_err(|error| failed(&error))?;
     Ok((report, folder))
