@@ -8,8 +8,6 @@ use nix::unistd::Pid;
 use rand::Rng;
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
-use ublk::ctrl::Control;
-use ublk::uapi::Features;
 
 use super::ran::{Daemon, Ran, Running, Scratch, run, run_to, runs};
 use crate::block;
@@ -118,13 +116,7 @@ fn interrupted(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn killed_at_any_moment(context: &mut Context) -> Result<String, Stop> {
-    const ROUNDS: u32 = 12;
-    // Drivers that can leave the partition scan out are those that do not scan inside of START_DEV. With
-    // the others a server that is killed in that moment waits for itself: docs/kernel-facts.md.
-    let features = Control::open().during("open the control device")?.get_features()?;
-    if !features.contains(Features::NO_AUTO_PART_SCAN) {
-        return Err(Stop::skip("NO_AUTO_PART_SCAN in GET_FEATURES", "START_DEV scans partitions"));
-    }
+    const ROUNDS: u32 = 24;
     let mut rng = context.rng("moment");
     let (mut lived, mut died) = (0, 0);
     for round in 0..ROUNDS {
@@ -132,7 +124,7 @@ fn killed_at_any_moment(context: &mut Context) -> Result<String, Stop> {
         let parent = Running::start(context, &arguments)?;
         let daemon = child_of(context, parent.pid())?;
         // Up to what a start takes under emulation; the first round dies at once.
-        std::thread::sleep(Duration::from_millis(rng.random_range(0..=16 * u64::from(round))));
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..=8 * u64::from(round))));
         let _ = kill(daemon, Signal::SIGKILL);
         let ran = parent.wait(context.command_timeout() * 4)?;
         if check_told(context, &ran)? {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{CONTROL_PATH, Command, CtrlError, OpenError, Reply, SqeDump};
-use crate::sys::ctrl_ring::{CtrlRing, Outcome};
+use crate::sys::ctrl_ring::{CtrlRing, Outcome, Submitter};
 use crate::uapi::{CtrlOp, DevInfo, DevState, Features};
 
 /// How long the convenience methods wait unless told otherwise.
@@ -117,6 +117,18 @@ impl Control {
     /// # Errors
     /// [`CtrlError::Ring`] when the ring does not take it; the driver's own answer comes with [`Control::wait`].
     pub fn submit(&mut self, command: Command) -> Result<Pending, CtrlError> {
+        self.submit_by(Submitter::Us, command)
+    }
+
+    /// As [`Control::submit`], by a copy of this process where one can be made: the command does not keep this process from
+    /// going when it is killed, and ends soon after it. The copy is made as fork makes it, holds no file but the control
+    /// node, and is gone with the command's completion, this client or the submitting thread. What the kernel writes into
+    /// a buffer goes to the copy's: not for commands with an answer.
+    pub(super) fn submit_apart(&mut self, command: Command) -> Result<Pending, CtrlError> {
+        self.submit_by(Submitter::Copy, command)
+    }
+
+    fn submit_by(&mut self, submitter: Submitter, command: Command) -> Result<Pending, CtrlError> {
         let (op, dev_id) = (command.op(), command.dev_id());
         let (cmd, buffer) = command.encode(self.unprivileged);
         let path_len = usize::from(cmd.dev_path_len);
@@ -128,7 +140,7 @@ impl Control {
         };
         let token = self
             .ring
-            .submit(op.encoded(), cmd, buffer, observe)
+            .submit(op.encoded(), cmd, buffer, submitter, observe)
             .map_err(|source| CtrlError::ring(op, dev_id, source))?;
         Ok(Pending { token, op, dev_id, path_len })
     }

@@ -80,6 +80,19 @@ impl Control {
         self.submit(Command::StartDev { dev_id, pid })
     }
 
+    /// As [`Control::start_dev_begin`], submitted by a copy of this process where one can be made, as fork makes it. The copy
+    /// holds no file but the control node, and is gone when the command is done or this client or this thread ends.
+    ///
+    /// Before Linux 7.0 START_DEV reads the disk's partitions. A server that has submitted it itself and is killed in that
+    /// moment stays in state D, with its device, until the machine is booted again; one that has not is gone. Of no use
+    /// where GET_FEATURES has [`Features::NO_AUTO_PART_SCAN`]. Available since Linux 6.0.
+    ///
+    /// # Errors
+    /// See [`CtrlError`].
+    pub fn start_dev_begin_apart(&mut self, dev_id: u32, pid: i32) -> Result<Pending, CtrlError> {
+        self.submit_apart(Command::StartDev { dev_id, pid })
+    }
+
     /// Removes a device's disk; waits for I/O in flight. Available since Linux 6.0.
     ///
     /// # Errors

@@ -218,7 +218,13 @@ impl Core {
 
     /// Submits START_DEV for this process, which is the one that opened the node.
     pub(super) fn begin_start(&mut self) -> Result<(), DeviceError> {
-        let started = self.control.start_dev_begin(self.info.dev_id, own_pid());
+        let id = self.info.dev_id;
+        // Drivers that offer to leave the partitions alone are those that do not read them in the command.
+        let offered = self.control.get_features().unwrap_or(Features::empty());
+        let started = match offered.contains(Features::NO_AUTO_PART_SCAN) {
+            true => self.control.start_dev_begin(id, own_pid()),
+            false => self.control.start_dev_begin_apart(id, own_pid()),
+        };
         self.start = Some((Step::Start, started.map_err(failed(Step::Start))?));
         // It may go live at any moment now.
         self.owed = Owed::StopAndDelete;

@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use super::raw_ring::{Completion, Ring, RingShape};
+use super::sender::Sender;
 use super::sqe::SqeBytes;
 use crate::uapi::CtrlCmd;
 
@@ -57,9 +58,18 @@ impl Payload {
 #[derive(Debug)]
 enum Slot {
     /// The kernel has the command; nobody waits for it any more when `abandoned`.
-    InFlight { payload: Payload, abandoned: bool },
+    InFlight { payload: Payload, abandoned: bool, sender: Option<Sender> },
     /// The completion was seen and not yet collected.
     Done { result: i32, payload: Vec<u8> },
+}
+
+/// Whose a command is: with that process it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Submitter {
+    /// This one.
+    Us,
+    /// A copy of this one; see [`Sender`]. Where none can be made it is this one.
+    Copy,
 }
 
 /// What a command came to: the CQE's result and the buffer as the kernel left it.
@@ -90,6 +100,7 @@ impl CtrlRing {
         cmd_op: u32,
         mut cmd: CtrlCmd,
         payload: Vec<u8>,
+        submitter: Submitter,
         observe: impl FnOnce(&SqeBytes),
     ) -> io::Result<u64> {
         let fd = self.file.as_raw_fd();
@@ -102,7 +113,7 @@ impl CtrlRing {
             sqe
         };
         // SAFETY: the one address in the command is the payload's; the descriptor is ours and open.
-        unsafe { self.place(payload, build) }
+        unsafe { self.place(payload, submitter, build) }
     }
 
     /// Gives a payload a slot, and submits the SQE built for it.
@@ -112,6 +123,7 @@ impl CtrlRing {
     unsafe fn place(
         &mut self,
         payload: Vec<u8>,
+        submitter: Submitter,
         build: impl FnOnce(&Payload, u64) -> SqeBytes,
     ) -> io::Result<u64> {
         self.collect(0, Duration::ZERO)?;
@@ -127,15 +139,32 @@ impl CtrlRing {
         self.next_token += 1;
         let payload = Payload::new(payload);
         let sqe = build(&payload, token);
-        self.slots.insert(token, Slot::InFlight { payload, abandoned: false });
+        self.slots.insert(token, Slot::InFlight { payload, abandoned: false, sender: None });
+        let submitter = if self.ring.is_submitted() { submitter } else { Submitter::Us };
         // SAFETY: the payload lives in its slot until the completion is seen, or for ever; the rest is our caller's.
         if let Err(error) = unsafe { self.ring.push(&sqe) } {
             self.slots.remove(&token);
             return Err(error);
         }
         // On failure the entry stays queued and its slot stays in flight: the kernel may still take it.
-        self.ring.submit()?;
+        if submitter == Submitter::Us || !self.submit_by_copy(token) {
+            self.ring.submit()?;
+        }
         Ok(token)
+    }
+
+    /// Has a copy of this process submit the one entry that is queued. False where it is queued still.
+    fn submit_by_copy(&mut self, token: u64) -> bool {
+        let (ring, file) = (self.ring.as_fd().as_raw_fd(), self.file.as_raw_fd());
+        match Sender::submit_one(ring, file, || self.ring.is_submitted()) {
+            Ok(made) => {
+                if let Some(Slot::InFlight { sender, .. }) = self.slots.get_mut(&token) {
+                    *sender = Some(made);
+                }
+                true
+            }
+            Err(_) => self.ring.is_submitted(),
+        }
     }
 
     /// Waits for one command; `None` when the time is over first, and the command stays pending.
@@ -191,7 +220,7 @@ impl CtrlRing {
 
     fn finish(&mut self, completion: &Completion) {
         let token = completion.user_data;
-        let Some(Slot::InFlight { payload, abandoned }) = self.slots.remove(&token) else {
+        let Some(Slot::InFlight { payload, abandoned, .. }) = self.slots.remove(&token) else {
             return; // Control commands complete once and tokens are not reused, so there is nothing to lose.
         };
         // SAFETY: this completion says that the kernel is done with the command.
@@ -222,6 +251,10 @@ mod tests {
     }
 
     fn submit_read(ring: &mut CtrlRing) -> u64 {
+        submit_read_by(ring, Submitter::Us)
+    }
+
+    fn submit_read_by(ring: &mut CtrlRing, submitter: Submitter) -> u64 {
         let fd = ring.file.as_raw_fd();
         let build = |payload: &Payload, token| {
             let mut sqe = SqeBytes::uring_cmd(fd, 0, token);
@@ -231,7 +264,7 @@ mod tests {
             sqe
         };
         // SAFETY: a read into the payload and nothing else.
-        unsafe { ring.place(vec![0; 8], build) }.expect("submitted")
+        unsafe { ring.place(vec![0; 8], submitter, build) }.expect("submitted")
     }
 
     #[test]
@@ -278,6 +311,42 @@ mod tests {
         let next = submit_read(&mut ring);
         assert!(ring.wait(next, Duration::from_millis(20)).expect("no ring error").is_none());
         assert_eq!(ring.slots.keys().collect::<Vec<_>>(), [&next]);
+    }
+
+    /// Processes that this thread has made.
+    fn children() -> usize {
+        let path = "/proc/thread-self/children";
+        std::fs::read_to_string(path).expect("own children").split_whitespace().count()
+    }
+
+    #[test]
+    fn a_command_of_a_copy_ends_as_ours_do_and_the_copy_with_it() {
+        let Some((mut ring, mut writer)) = ring_on_a_pipe() else { return };
+        let ours = submit_read(&mut ring);
+        let token = submit_read_by(&mut ring, Submitter::Copy);
+        assert_eq!(children(), 1);
+        writer.write_all(b"8 bytes.").expect("written");
+        assert_eq!(
+            ring.wait(ours, Duration::from_secs(5)).expect("a look").expect("done").result,
+            8
+        );
+        assert!(ring.wait(token, Duration::from_millis(20)).expect("a look").is_none());
+        writer.write_all(b"8 again.").expect("written");
+        let outcome = ring.wait(token, Duration::from_secs(5)).expect("no ring error");
+        let outcome = outcome.expect("done");
+        // The copy has read into its own memory, which shows that it was the copy.
+        assert_eq!((outcome.result, outcome.payload.as_slice()), (8, &[0; 8][..]));
+        assert_eq!(children(), 0);
+    }
+
+    #[test]
+    fn a_copy_goes_with_its_ring() {
+        let Some((mut ring, writer)) = ring_on_a_pipe() else { return };
+        submit_read_by(&mut ring, Submitter::Copy);
+        assert_eq!(children(), 1);
+        drop(ring);
+        assert_eq!(children(), 0);
+        drop(writer);
     }
 
     #[test]

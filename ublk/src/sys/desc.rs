@@ -94,7 +94,13 @@ impl DescArea {
         let base = NonNull::new(base.cast::<u8>())
             .ok_or_else(|| io::Error::other("kernel mapped descriptors at address zero"))?;
         let stride_bytes = size_of::<IoDesc>();
-        Ok(Self { base, len_bytes, stride_bytes, slots: len_bytes / stride_bytes })
+        let area = Self { base, len_bytes, stride_bytes, slots: len_bytes / stride_bytes };
+        // A mapping in a copy of this process would keep the device open after its server is gone.
+        // SAFETY: advice about our own mapping, which changes nothing in this process.
+        match unsafe { libc::madvise(base.as_ptr().cast(), len_bytes, libc::MADV_DONTFORK) } {
+            0 => Ok(area),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Number of descriptors this mapping can copy out.

@@ -22,6 +22,7 @@ pub mod metadata_attr;
 pub(crate) mod provided;
 pub(crate) mod raw_ring;
 mod ring_calls;
+mod sender;
 pub mod setup;
 pub mod shared;
 mod shared_words;
