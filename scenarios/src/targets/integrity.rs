@@ -15,7 +15,7 @@ use ublk::uapi::Features;
 use super::{checksum, signed};
 use crate::block::{AlignedBuffer, BlockDevice, sysfs_block};
 use crate::context::{Context, During, Stop};
-use crate::rig::{served, stop_served};
+use crate::rig::{offered, served, stop_served};
 use crate::scenario::Scenario;
 use crate::signature::first_difference;
 
@@ -100,13 +100,7 @@ const FORMATS: [(IntegrityOptions, u32, &str); 5] = [
 
 /// Skips where the driver moves no metadata: it says so where the kernel was built without BLK_DEV_INTEGRITY, too.
 pub(super) fn supported() -> Result<(), Stop> {
-    let mut control = ublk::ctrl::Control::open().during("open the control device")?;
-    let features = control.get_features()?;
-    if features.contains(Features::INTEGRITY) {
-        Ok(())
-    } else {
-        Err(Stop::skip("UBLK_F_INTEGRITY in GET_FEATURES", format_args!("it has {features}")))
-    }
+    offered(Features::INTEGRITY)
 }
 
 /// A disk with metadata, and both from behind.

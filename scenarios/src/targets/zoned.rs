@@ -8,12 +8,14 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use reports::budget::BudgetClass;
 use reports::event::FailureKind;
+use ublk::uapi::Features;
 
 use super::{name_of, signed};
 use crate::block::{AlignedBuffer, BlockDevice, sysfs_block};
 use crate::context::{Context, During, Stop};
 use crate::probe;
 use crate::process::ServerProcess;
+use crate::rig::offered;
 use crate::scenario::Scenario;
 use crate::signature::first_difference;
 
@@ -48,17 +50,6 @@ const FIO: &str = "/usr/bin/fio";
 const MKFS_BTRFS: &str = "/sbin/mkfs.btrfs";
 const ZONE: u64 = 1 << 20;
 
-/// Skips where the driver has no zones: probed by what it says of its features.
-fn zones_supported() -> Result<(), Stop> {
-    let mut control = ublk::ctrl::Control::open().during("open the control device")?;
-    let features = control.get_features()?;
-    if features.contains(ublk::uapi::Features::ZONED) {
-        Ok(())
-    } else {
-        Err(Stop::skip("UBLK_F_ZONED in GET_FEATURES", format_args!("it has {features}")))
-    }
-}
-
 /// One line of `blkzone report`: write pointer from the zone's start in sectors, and condition.
 fn zone(context: &mut Context, device: &str, number: u64) -> Result<(u64, String), Stop> {
     let offset = (number * ZONE / 512).to_string();
@@ -81,7 +72,7 @@ fn errno_of(result: io::Result<()>) -> i32 {
 }
 
 fn write_pointers(context: &mut Context) -> Result<String, Stop> {
-    zones_supported()?;
+    offered(Features::ZONED)?;
     probe::program(BLKZONE)?;
     let server = ServerProcess::start(
         context,
@@ -184,7 +175,7 @@ fn write_pointers(context: &mut Context) -> Result<String, Stop> {
 }
 
 fn fio_verify(context: &mut Context) -> Result<String, Stop> {
-    zones_supported()?;
+    offered(Features::ZONED)?;
     probe::program(FIO)?;
     let server = ServerProcess::start(
         context,
@@ -255,7 +246,7 @@ const FILES: u64 = 40;
 const FILE_BYTES: usize = 400 << 10;
 
 fn btrfs(context: &mut Context) -> Result<String, Stop> {
-    zones_supported()?;
+    offered(Features::ZONED)?;
     probe::program(MKFS_BTRFS)?;
     // Between 6.16 and 7.0 btrfs asks for its checksum by name when it is mounted, and nobody here answers that by loading
     // a module. Other kernels have no such module, or no need of it.
