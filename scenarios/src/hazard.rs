@@ -39,6 +39,7 @@ const NOT: &[(&str, &str)] = &[
     ("recovery/unprivileged-server-that-keeps-a-request", CONTROL_FOR_ALL),
     ("targets/fault-reorder", "it clears the kernel's trace"),
     ("command/daemon-killed-at-any-moment", EVERY_DEVICE),
+    ("command/daemon-killed-while-partitions-are-read", EVERY_DEVICE),
     ("command/here-asks-first", ITSELF),
     ("command/here-runs-the-plan", ITSELF),
     ("command/here-ends-when-told", ITSELF),

@@ -178,7 +178,8 @@ impl Device<Configured> {
         self.core.tickets()
     }
 
-    /// Submits START_DEV, and does not wait for it.
+    /// Submits START_DEV, and does not wait for it. Before Linux 7.0 a copy of this process submits it:
+    /// [`Control::start_dev_begin_apart`].
     ///
     /// # Errors
     /// [`DeviceError::Control`] when it could not even be submitted.

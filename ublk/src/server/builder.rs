@@ -305,7 +305,8 @@ impl ServerBuilder {
         StopHandle(Arc::clone(&self.shared))
     }
 
-    /// Adds the device, serves it and starts it.
+    /// Adds the device, serves it and starts it. Before Linux 7.0 a copy of this process, made as fork makes it, lives as long
+    /// as START_DEV takes: [`Control::start_dev_begin_apart`](crate::ctrl::Control::start_dev_begin_apart) says why.
     ///
     /// # Errors
     /// [`StartError`]; the device is gone and its threads have ended, unless the error says otherwise.
