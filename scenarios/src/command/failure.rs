@@ -144,15 +144,11 @@ fn killed_at_any_moment(context: &mut Context) -> Result<String, Stop> {
         // Up to what a start takes under emulation; the first round dies at once.
         std::thread::sleep(Duration::from_millis(rng.random_range(0..=16 * u64::from(round))));
         let _ = kill(daemon, Signal::SIGKILL);
-        let ran = parent.wait(context.command_timeout() * 4)?;
-        if check_told(context, &ran)? {
+        if check_killed(context, parent, daemon)? {
             lived += 1;
         } else {
             died += 1;
         }
-        let gone = block::wait_until(context.command_timeout(), || !runs(daemon));
-        context.check(FailureKind::Leak, "the daemon is gone", gone)?;
-        delete_what_is_left(context)?;
     }
     Ok(format!("{died} died while they started, {lived} were live already; nothing is left"))
 }
@@ -173,14 +169,20 @@ fn killed_in_the_scan(context: &mut Context) -> Result<String, Stop> {
         std::thread::sleep(context.quiet());
         kill(daemon, Signal::SIGKILL).during("kill the daemon")?;
         let begin = Instant::now();
-        let ran = parent.wait(context.command_timeout() * 4)?;
-        check_told(context, &ran)?;
-        let gone = block::wait_until(context.command_timeout(), || !runs(daemon));
-        context.check(FailureKind::Leak, "the daemon is gone", gone)?;
-        delete_what_is_left(context)?;
+        check_killed(context, parent, daemon)?;
         longest = longest.max(begin.elapsed());
     }
     Ok(format!("all is gone {} ms after the kill at most", longest.as_millis()))
+}
+
+/// After the kill the parent says how it went, the daemon goes, and so does its device; true when that had been live.
+fn check_killed(context: &mut Context, parent: Running, daemon: Pid) -> Result<bool, Stop> {
+    let ran = parent.wait(context.command_timeout() * 4)?;
+    let live = check_told(context, &ran)?;
+    let gone = block::wait_until(context.command_timeout(), || !runs(daemon));
+    context.check(FailureKind::Leak, "the daemon is gone", gone)?;
+    delete_what_is_left(context)?;
+    Ok(live)
 }
 
 /// A parent has said one thing or the other; true when the device had been live.

@@ -120,15 +120,12 @@ impl Control {
         self.submit_by(Submitter::Us, command)
     }
 
-    /// As [`Control::submit`], by a copy of this process where one can be made: the command does not keep this process from
-    /// going when it is killed, and ends soon after it. The copy is made as fork makes it, holds no file but the control
-    /// node, and is gone with the command's completion, this client or the submitting thread. What the kernel writes into
-    /// a buffer goes to the copy's: not for commands with an answer.
-    pub(super) fn submit_apart(&mut self, command: Command) -> Result<Pending, CtrlError> {
-        self.submit_by(Submitter::Copy, command)
-    }
-
-    fn submit_by(&mut self, submitter: Submitter, command: Command) -> Result<Pending, CtrlError> {
+    /// What the kernel writes into a buffer goes to the submitter's: a copy is not for commands with an answer.
+    pub(super) fn submit_by(
+        &mut self,
+        submitter: Submitter,
+        command: Command,
+    ) -> Result<Pending, CtrlError> {
         let (op, dev_id) = (command.op(), command.dev_id());
         let (cmd, buffer) = command.encode(self.unprivileged);
         let path_len = usize::from(cmd.dev_path_len);

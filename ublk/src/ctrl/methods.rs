@@ -4,6 +4,7 @@ use std::io;
 
 use super::{Command, Control, CtrlError, Pending, Reply};
 use crate::sys::arena::Arena;
+use crate::sys::ctrl_ring::Submitter;
 use crate::sys::shared::SharedMemory;
 use crate::uapi::{DevInfo, Features, Params, ShmemBufFlags};
 
@@ -90,7 +91,7 @@ impl Control {
     /// # Errors
     /// See [`CtrlError`].
     pub fn start_dev_begin_apart(&mut self, dev_id: u32, pid: i32) -> Result<Pending, CtrlError> {
-        self.submit_apart(Command::StartDev { dev_id, pid })
+        self.submit_by(Submitter::Copy, Command::StartDev { dev_id, pid })
     }
 
     /// Removes a device's disk; waits for I/O in flight. Available since Linux 6.0.

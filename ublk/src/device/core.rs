@@ -42,6 +42,8 @@ pub(super) struct Core {
     /// START_DEV or END_USER_RECOVERY, submitted and not answered.
     pub(super) start: Option<(Step, Pending)>,
     pub(super) owed: Owed,
+    /// START_DEV reads partitions, so a copy of this process submits it.
+    start_apart: bool,
     /// What requests may be in, with its index.
     shared: Vec<(u16, SharedMemory)>,
 }
@@ -50,8 +52,11 @@ pub(super) struct Core {
 const DROPPED_SILENTLY: ParamTypes =
     ParamTypes::DMA_ALIGN.union(ParamTypes::SEGMENT).union(ParamTypes::INTEGRITY);
 
-/// Finds out before ADD_DEV what it would refuse, or make something else of.
-fn plan_features(control: &mut Control, spec: &DeviceSpec) -> Result<Plan, DeviceError> {
+/// Finds out before ADD_DEV what it would refuse, or make something else of; and what the driver offers at all.
+fn plan_features(
+    control: &mut Control,
+    spec: &DeviceSpec,
+) -> Result<(Plan, Features), DeviceError> {
     let mut host = Host::probe(control).map_err(failed(Step::Features))?;
     if spec.features.contains(Features::ZONED) {
         host = host.with_zoned_probe();
@@ -62,7 +67,7 @@ fn plan_features(control: &mut Control, spec: &DeviceSpec) -> Result<Plan, Devic
         io_desc_size_bytes: spec.io_desc_size_bytes,
         auto_buf_fallback: false,
     };
-    Ok(features::plan(&wish, &host)?)
+    Ok((features::plan(&wish, &host)?, host.features))
 }
 
 pub(super) fn failed(step: Step) -> impl FnOnce(CtrlError) -> DeviceError {
@@ -76,7 +81,7 @@ pub(super) fn own_pid() -> i32 {
 
 impl Core {
     pub(super) fn add(mut control: Control, spec: &DeviceSpec) -> Result<Self, DeviceError> {
-        let plan = plan_features(&mut control, spec)?;
+        let (plan, offered) = plan_features(&mut control, spec)?;
         let mut wanted = DevInfo::new(spec.queues, spec.depth, spec.max_io_bytes, plan.flags);
         wanted.dev_id = spec.id.unwrap_or(DEV_ID_AUTO);
         wanted.io_desc_size = plan.io_desc_size_bytes;
@@ -87,6 +92,8 @@ impl Core {
         let unprivileged = info.flags.contains(Features::UNPRIVILEGED_DEV);
         control.set_unprivileged(unprivileged);
         let mut core = Self::with_info(control, info, kill_switch, Owed::Delete);
+        // Drivers that offer to leave the partitions alone are those that do not read them in the command.
+        core.start_apart = !offered.contains(Features::NO_AUTO_PART_SCAN);
         // Dropped where it is not what was planned, and so deleted.
         plan.check(info.flags)?;
         if unprivileged {
@@ -110,6 +117,7 @@ impl Core {
             kill_switch,
             start: None,
             owed,
+            start_apart: false,
             shared: Vec::new(),
         }
     }
@@ -219,11 +227,9 @@ impl Core {
     /// Submits START_DEV for this process, which is the one that opened the node.
     pub(super) fn begin_start(&mut self) -> Result<(), DeviceError> {
         let id = self.info.dev_id;
-        // Drivers that offer to leave the partitions alone are those that do not read them in the command.
-        let offered = self.control.get_features().unwrap_or(Features::empty());
-        let started = match offered.contains(Features::NO_AUTO_PART_SCAN) {
-            true => self.control.start_dev_begin(id, own_pid()),
-            false => self.control.start_dev_begin_apart(id, own_pid()),
+        let started = match self.start_apart {
+            true => self.control.start_dev_begin_apart(id, own_pid()),
+            false => self.control.start_dev_begin(id, own_pid()),
         };
         self.start = Some((Step::Start, started.map_err(failed(Step::Start))?));
         // It may go live at any moment now.

@@ -140,6 +140,7 @@ impl CtrlRing {
         let payload = Payload::new(payload);
         let sqe = build(&payload, token);
         self.slots.insert(token, Slot::InFlight { payload, abandoned: false, sender: None });
+        // A copy submits one entry: not where an earlier one was left in the queue.
         let submitter = if self.ring.is_submitted() { submitter } else { Submitter::Us };
         // SAFETY: the payload lives in its slot until the completion is seen, or for ever; the rest is our caller's.
         if let Err(error) = unsafe { self.ring.push(&sqe) } {
@@ -239,6 +240,7 @@ mod tests {
 
     /// `IORING_OP_READ`, which unlike a ublk command stays pending on any host.
     const OP_READ: u8 = 22;
+    const OP_NOP: u8 = 0;
 
     /// A ring on the read end of a pipe, and the write end; `None` where the host has no io_uring.
     fn ring_on_a_pipe() -> Option<(CtrlRing, io::PipeWriter)> {
@@ -322,16 +324,20 @@ mod tests {
     #[test]
     fn a_command_of_a_copy_ends_as_ours_do_and_the_copy_with_it() {
         let Some((mut ring, mut writer)) = ring_on_a_pipe() else { return };
-        let ours = submit_read(&mut ring);
         let token = submit_read_by(&mut ring, Submitter::Copy);
         assert_eq!(children(), 1);
-        writer.write_all(b"8 bytes.").expect("written");
-        assert_eq!(
-            ring.wait(ours, Duration::from_secs(5)).expect("a look").expect("done").result,
-            8
-        );
+        // A completion of ours is not what the copy stays for.
+        let nothing = |_: &Payload, token| {
+            let mut sqe = SqeBytes::uring_cmd(-1, 0, token);
+            sqe.set_opcode(OP_NOP);
+            sqe
+        };
+        // SAFETY: it does nothing.
+        let ours = unsafe { ring.place(Vec::new(), Submitter::Us, nothing) }.expect("submitted");
+        assert!(ring.wait(ours, Duration::from_secs(5)).expect("a look").is_some());
         assert!(ring.wait(token, Duration::from_millis(20)).expect("a look").is_none());
-        writer.write_all(b"8 again.").expect("written");
+        assert_eq!(children(), 1);
+        writer.write_all(b"8 bytes.").expect("written");
         let outcome = ring.wait(token, Duration::from_secs(5)).expect("no ring error");
         let outcome = outcome.expect("done");
         // The copy has read into its own memory, which shows that it was the copy.

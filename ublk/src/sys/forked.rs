@@ -26,6 +26,12 @@ impl Forked {
 }
 
 fn sleep_for_ever(parent: libc::pid_t) -> ! {
+    die_with(parent);
+    pause_for_ever()
+}
+
+/// Has this copy be killed when the thread of `parent` that made it ends, or ends it now if that has happened.
+pub(super) fn die_with(parent: libc::pid_t) {
     // SAFETY: none of the calls touches memory.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
@@ -33,9 +39,13 @@ fn sleep_for_ever(parent: libc::pid_t) -> ! {
         if libc::getppid() != parent {
             libc::_exit(0);
         }
-        loop {
-            libc::pause();
-        }
+    }
+}
+
+pub(super) fn pause_for_ever() -> ! {
+    loop {
+        // SAFETY: it touches no memory.
+        unsafe { libc::pause() };
     }
 }
 

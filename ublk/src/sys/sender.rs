@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
+use super::forked::{die_with, pause_for_ever};
+
 /// How long the copy may take to come up, and to go. Without company it is well below a millisecond.
 const LIMIT: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_micros(50);
@@ -116,23 +118,17 @@ unsafe fn send(parent: libc::pid_t, ring: RawFd, kept: [RawFd; 2]) -> ! {
             unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
         }
     };
-    // SAFETY: none of the calls touches memory; the ring's queue is the kernel's, by the descriptor.
+    die_with(parent);
+    close(0, kept[0] - 1);
+    close(kept[0] + 1, kept[1] - 1);
+    close(kept[1] + 1, RawFd::MAX);
+    let (submit, wait, flags) = (1, 0, 0);
+    let no_set: libc::c_ulong = 0;
+    // SAFETY: the calls touch no memory; the ring's queue is the kernel's, by the descriptor.
     unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
-        // The parent may have died before that was asked for.
-        if libc::getppid() != parent {
-            libc::_exit(1);
-        }
-        close(0, kept[0] - 1);
-        close(kept[0] + 1, kept[1] - 1);
-        close(kept[1] + 1, RawFd::MAX);
-        let (submit, wait, flags) = (1, 0, 0);
-        let no_set: libc::c_ulong = 0;
         if libc::syscall(libc::SYS_io_uring_enter, ring, submit, wait, flags, no_set, no_set) != 1 {
             libc::_exit(1);
         }
-        loop {
-            libc::pause();
-        }
     }
+    pause_for_ever()
 }
